@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef IPAM_IPAM_H
+#define IPAM_IPAM_H
+/*
+ * Address management: the verbs of Docker's IpamDriver on typed data. Pools and
+ * leases are rows; each change is durable when the store worker's batch is
+ * committed, and answers leave only then. Thread: store.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "plugin/base/addr.h"
+#include "plugin/base/db.h"
+#include "plugin/base/err.h"
+
+#define IPAM_SPACE_LOCAL  "fairlead-local"
+#define IPAM_SPACE_GLOBAL "fairlead-global"
+#define IPAM_POOL_ID_SIZE 160
+#define IPAM_OWNER_SIZE	  80
+
+struct ipam;
+
+struct ipam_config {
+	struct cidr default_pools4; /* 10.128.0.0/9 */
+	uint8_t default_size4;	    /* 24 */
+	struct cidr default_pools6; /* fd00:...: a ULA prefix */
+	uint8_t default_size6;	    /* 64 */
+	/*
+	 * Is prefix in use outside (a route of the host ...)? Fills what (at least 96
+	 * bytes) with its name: "route 10.128.0.0/16 dev wg0". May be NULL.
+	 */
+	bool (*in_use)(void *ctx, const struct cidr *prefix, char *what,
+		       unsigned int size);
+	void *in_use_ctx;
+};
+
+/* Migrates and loads; config is copied. Volatile (global) pools of an earlier life are
+ * dropped. -ENOMEM, or the database's error. */
+int ipam_new(struct db *db, const struct ipam_config *config, struct ipam **ret,
+	     struct err *e);
+void ipam_free(struct ipam *m);
+/* Reads all from the database again, after a lost transaction. */
+int ipam_reload(struct ipam *m, struct err *e);
+
+struct ipam_pool_request {
+	const char *space;     /* one of the two */
+	const char *pool;      /* "" = choose; "0.0.0.0/24" = choose of that size */
+	const char *sub_pool;  /* "" = none: range for addresses that are not asked for */
+	const char *vip_range; /* "" = default (top quarter), "none", or a prefix in it */
+	bool v6;
+};
+
+struct ipam_pool_answer {
+	char id[IPAM_POOL_ID_SIZE]; /* "space/pool[/sub-pool]" */
+	struct cidr pool;
+};
+
+/* -EINVAL: bad input, -EEXIST: overlaps (the text says with what) or the same id is
+ * there, -ENOSPC: no free pool is left. A pool that a network holds already since
+ * before Docker's restart (replay) is confirmed, see ipam_replay_begin. */
+int ipam_pool_request(struct ipam *m, const struct ipam_pool_request *rq,
+		      struct ipam_pool_answer *ret, struct err *e);
+/* Drops the pool with all its addresses. Unknown id: success. */
+int ipam_pool_release(struct ipam *m, const char *id, struct err *e);
+
+struct ipam_address_request {
+	const char *pool_id;
+	const char *address; /* "" = choose */
+	bool gateway;	     /* RequestAddressType is com.docker.network.gateway */
+	bool serial;	     /* com.docker.network.ipam.serial */
+	const char *owner;   /* endpoint name where Docker tells it, else "" */
+};
+
+/* *ret has the pool's prefix length. -ENOENT: no such pool, -EINVAL: bad address,
+ * -ERANGE: outside the pool, -EEXIST: taken, -ENOSPC: the pool is full. */
+int ipam_address_request(struct ipam *m, const struct ipam_address_request *rq,
+			 struct cidr *ret, struct err *e);
+/* Unknown pool or free address: success. -EINVAL: not an address. */
+int ipam_address_release(struct ipam *m, const char *pool_id, const char *address,
+			 struct err *e);
+
+/*
+ * Docker (re)started and will ask again for what it knows: pools and addresses of the
+ * local space may each be requested once more as if they were new.
+ */
+int ipam_replay_begin(struct ipam *m, struct err *e);
+
+/* The VIP range of a pool, found by (space, pool); prefix.family 0: it has none.
+ * -ENOENT: not a pool of ours. */
+int ipam_vip_range(struct ipam *m, const char *space, const struct cidr *pool,
+		   struct cidr *ret);
+/* Sets another VIP range before an address in it is taken (text as in
+ * ipam_pool_request). -EINVAL, -EEXIST: addresses in it are taken. */
+int ipam_vip_range_set(struct ipam *m, const char *space, const struct cidr *pool,
+		       const char *text, struct err *e);
+
+struct ipam_pool_info {
+	const char *id;
+	struct cidr pool;
+	struct cidr vip_range;
+	uint64_t capacity; /* addresses that can be given */
+	uint64_t used;
+};
+
+/* Calls fn for every pool, in order of id. */
+void ipam_pool_list(struct ipam *m,
+		    void (*fn)(void *ctx, const struct ipam_pool_info *info), void *ctx);
+
+#endif

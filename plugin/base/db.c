@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * SQLite behind a small face: one connection, prepared statements, checked
+ * settings. Errors of SQLite become a negative errno and a text with the cause.
+ */
+#include "plugin/base/db.h"
+
+#include "plugin/base/mem.h"
+#include "plugin/base/str.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+struct db {
+	sqlite3 *sqlite;
+};
+
+struct db_stmt {
+	sqlite3_stmt *sqlite;
+	int bind_error; /* first SQLITE_* error of a bind */
+};
+
+static int to_errno(int code)
+{
+	switch (code & 0xff) {
+	case SQLITE_CONSTRAINT:
+		return -EEXIST;
+	case SQLITE_NOMEM:
+		return -ENOMEM;
+	case SQLITE_FULL:
+		return -ENOSPC;
+	case SQLITE_READONLY:
+	case SQLITE_PERM:
+		return -EROFS;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return -EUCLEAN;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return -EBUSY;
+	default:
+		return -EIO;
+	}
+}
+
+static int db_err(sqlite3 *sqlite, int code, struct err *e, const char *what)
+{
+	return err_set(e, to_errno(code), "%s: %s", what,
+		       sqlite ? sqlite3_errmsg(sqlite) : sqlite3_errstr(code));
+}
+
+static int exec(struct db *db, const char *sql, struct err *e)
+{
+	int code = sqlite3_exec(db->sqlite, sql, NULL, NULL, NULL);
+
+	return code == SQLITE_OK ? 0 : db_err(db->sqlite, code, e, sql);
+}
+
+/* First column of the first row as text; SQLite accepts misspelt settings without
+ * a word, so each is read back. */
+static int query_text(struct db *db, const char *sql, char *buf, size_t size,
+		      struct err *e)
+{
+	sqlite3_stmt *st;
+	int code = sqlite3_prepare_v2(db->sqlite, sql, -1, &st, NULL);
+	int r = 0;
+
+	if (code != SQLITE_OK)
+		return db_err(db->sqlite, code, e, sql);
+	code = sqlite3_step(st);
+	if (code == SQLITE_ROW)
+		(void)snprintf(buf, size, "%s", (const char *)sqlite3_column_text(st, 0));
+	else
+		r = db_err(db->sqlite, code, e, sql);
+	(void)sqlite3_finalize(st); /* repeats the error of step */
+	return r;
+}
+
+static int set_pragma(struct db *db, const char *set, const char *get, const char *want,
+		      struct err *e)
+{
+	char have[32] = "";
+	int r = exec(db, set, e);
+
+	if (r == 0)
+		r = query_text(db, get, have, sizeof(have), e);
+	if (r == 0 && strcmp(have, want))
+		r = err_set(e, -EIO, "%s: got %s", set, have);
+	return r;
+}
+
+static int setup(struct db *db, bool memory, struct err *e)
+{
+	static const struct {
+		const char *set;
+		const char *get;
+		const char *want;
+	} pragmas[] = {
+		/* FULL: a commit is on disk when COMMIT returns. */
+		{"PRAGMA synchronous=FULL", "PRAGMA synchronous", "2"},
+		{"PRAGMA foreign_keys=ON", "PRAGMA foreign_keys", "1"},
+		{"PRAGMA busy_timeout=5000", "PRAGMA busy_timeout", "5000"},
+	};
+	int r = set_pragma(db, "PRAGMA journal_mode=WAL", "PRAGMA journal_mode",
+			   memory ? "memory" : "wal", e);
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(pragmas); i++)
+		r = set_pragma(db, pragmas[i].set, pragmas[i].get, pragmas[i].want, e);
+	if (r == 0)
+		r = exec(db,
+			 "CREATE TABLE IF NOT EXISTS schema_version("
+			 "name TEXT PRIMARY KEY, version INTEGER NOT NULL)",
+			 e);
+	return r;
+}
+
+int db_open(const char *path, struct db **ret, struct err *e)
+{
+	struct db *db = calloc(1, sizeof(*db));
+	int code;
+	int r;
+
+	if (!db)
+		return err_sys(e, -ENOMEM, "%s", path);
+	code = sqlite3_open_v2(path, &db->sqlite,
+			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+				       SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+			       NULL);
+	if (code != SQLITE_OK) {
+		r = db_err(db->sqlite, code, e, path);
+		db_close(db);
+		return r;
+	}
+	r = setup(db, !strcmp(path, ":memory:"), e);
+	if (r < 0) {
+		db_close(db);
+		return err_wrap(e, r, "database %s", path);
+	}
+	*ret = db;
+	return 0;
+}
+
+void db_close(struct db *db)
+{
+	if (!db)
+		return;
+	(void)sqlite3_close_v2(db->sqlite); /* never refuses */
+	free(db);
+}
+
+static int schema_version(struct db *db, const char *name, unsigned int *ret,
+			  struct err *e)
+{
+	char sql[160];
+	char text[16];
+
+	(void)snprintf(sql, sizeof(sql),
+		       "SELECT COALESCE((SELECT version FROM schema_version"
+		       " WHERE name='%s'), 0)",
+		       name);
+	if (query_text(db, sql, text, sizeof(text), e) < 0)
+		return e ? e->code : -EIO;
+	return str_to_u32(text, 0, UINT32_MAX, ret);
+}
+
+static int migrate_step(struct db *db, const struct db_schema *s, unsigned int i,
+			struct err *e)
+{
+	char sql[160];
+	int r = db_begin(db, e);
+
+	if (r < 0)
+		return r;
+	(void)snprintf(sql, sizeof(sql),
+		       "INSERT OR REPLACE INTO schema_version VALUES('%s',%u)", s->name,
+		       i + 1);
+	r = exec(db, s->steps[i], e);
+	if (r == 0)
+		r = exec(db, sql, e);
+	if (r == 0)
+		r = db_commit(db, e);
+	if (r < 0)
+		db_rollback(db);
+	return r;
+}
+
+int db_migrate(struct db *db, const struct db_schema *schema, struct err *e)
+{
+	unsigned int version;
+	int r = schema_version(db, schema->name, &version, e);
+
+	if (r == 0 && version > schema->count)
+		r = err_set(e, -EUCLEAN,
+			    "tables of %s have version %u, this program knows %u: "
+			    "the database is of a newer fairlead",
+			    schema->name, version, schema->count);
+	for (unsigned int i = version; r == 0 && i < schema->count; i++)
+		r = migrate_step(db, schema, i, e);
+	return r;
+}
+
+int db_begin(struct db *db, struct err *e)
+{
+	return exec(db, "BEGIN IMMEDIATE", e);
+}
+
+int db_commit(struct db *db, struct err *e)
+{
+	return exec(db, "COMMIT", e);
+}
+
+void db_rollback(struct db *db)
+{
+	if (!sqlite3_get_autocommit(db->sqlite))
+		(void)exec(db, "ROLLBACK", NULL); /* a lost transaction is gone anyway */
+}
+
+int db_prepare(struct db *db, const char *const *sql, unsigned int count,
+	       struct db_stmt ***ret, struct err *e)
+{
+	struct db_stmt **stmts = calloc(count, sizeof(struct db_stmt *));
+	int code;
+	int r = 0;
+
+	if (!stmts)
+		return err_sys(e, -ENOMEM, "statements");
+	for (unsigned int i = 0; r == 0 && i < count; i++) {
+		stmts[i] = calloc(1, sizeof(*stmts[i]));
+		if (!stmts[i]) {
+			r = err_sys(e, -ENOMEM, "statement");
+			break;
+		}
+		code = sqlite3_prepare_v3(db->sqlite, sql[i], -1,
+					  SQLITE_PREPARE_PERSISTENT, &stmts[i]->sqlite,
+					  NULL);
+		if (code != SQLITE_OK)
+			r = db_err(db->sqlite, code, e, sql[i]);
+	}
+	if (r < 0)
+		db_finalize(stmts, count);
+	else
+		*ret = stmts;
+	return r;
+}
+
+void db_finalize(struct db_stmt **stmts, unsigned int count)
+{
+	for (unsigned int i = 0; stmts && i < count; i++) {
+		if (stmts[i])
+			(void)sqlite3_finalize(stmts[i]->sqlite); /* old error */
+		free(stmts[i]);
+	}
+	free(stmts);
+}
+
+static void note_bind(struct db_stmt *st, int code)
+{
+	if (code != SQLITE_OK && !st->bind_error)
+		st->bind_error = code;
+}
+
+void db_bind_text(struct db_stmt *st, int index, const char *text)
+{
+	note_bind(st, sqlite3_bind_text(st->sqlite, index, text, -1, SQLITE_STATIC));
+}
+
+void db_bind_int(struct db_stmt *st, int index, int64_t value)
+{
+	note_bind(st, sqlite3_bind_int64(st->sqlite, index, value));
+}
+
+void db_bind_addr(struct db_stmt *st, int index, const struct addr *a)
+{
+	if (addr_is_set(a))
+		db_bind_blob(st, index, a->bytes, addr_size(a));
+	else
+		note_bind(st, sqlite3_bind_null(st->sqlite, index));
+}
+
+void db_bind_blob(struct db_stmt *st, int index, const void *data, size_t size)
+{
+	note_bind(st, sqlite3_bind_blob64(st->sqlite, index, data, size, SQLITE_STATIC));
+}
+
+int db_step(struct db_stmt *st, struct err *e)
+{
+	int code = st->bind_error;
+
+	if (code == SQLITE_OK)
+		code = sqlite3_step(st->sqlite);
+	if (code == SQLITE_ROW)
+		return 1;
+	if (code == SQLITE_DONE)
+		return 0;
+	return db_err(sqlite3_db_handle(st->sqlite), code, e, "database");
+}
+
+void db_reset(struct db_stmt *st)
+{
+	(void)sqlite3_reset(st->sqlite); /* repeats the error of step */
+	(void)sqlite3_clear_bindings(st->sqlite);
+	st->bind_error = SQLITE_OK;
+}
+
+int db_run(struct db_stmt *st, struct err *e)
+{
+	int r = db_step(st, e);
+
+	db_reset(st);
+	return r;
+}
+
+int db_changes(struct db *db)
+{
+	return sqlite3_changes(db->sqlite);
+}
+
+int64_t db_last_id(struct db *db)
+{
+	return sqlite3_last_insert_rowid(db->sqlite);
+}
+
+const char *db_col_text(struct db_stmt *st, int column)
+{
+	const char *text = (const char *)sqlite3_column_text(st->sqlite, column);
+
+	return text ? text : "";
+}
+
+int64_t db_col_int(struct db_stmt *st, int column)
+{
+	return sqlite3_column_int64(st->sqlite, column);
+}
+
+struct addr db_col_addr(struct db_stmt *st, int column)
+{
+	int size = sqlite3_column_bytes(st->sqlite, column);
+	const void *data = sqlite3_column_blob(st->sqlite, column);
+	struct addr a = {0};
+
+	if (!data || (size != 4 && size != 16))
+		return a;
+	a.family = size == 4 ? AF_INET : AF_INET6;
+	memcpy(a.bytes, data, (size_t)size);
+	return a;
+}
+
+int db_col_copy(struct db_stmt *st, int column, char *dst, size_t size, struct err *e)
+{
+	if (str_copy(dst, size, db_col_text(st, column)) < 0)
+		return err_set(e, -EUCLEAN, "database: column %d has a text too long",
+			       column);
+	return 0;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PLUGIN_ENGINE_H
+#define PLUGIN_ENGINE_H
+/*
+ * Docker's API as a client: the event stream and the inspection of containers, by
+ * libcurl in the event loop. It never blocks and is never called from inside a plugin
+ * request's path: what it learns is told by callbacks. It reconnects for ever, with
+ * growing pauses, and then looks at all running containers again. Thread: loop.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "plugin/base/addr.h"
+#include "plugin/base/err.h"
+
+#define ENGINE_ID_SIZE	     65
+#define ENGINE_ENDPOINTS_MAX 64
+#define ENGINE_LABELS_MAX    512
+
+struct engine_label {
+	const char *name;
+	const char *value;
+};
+
+enum engine_health {
+	ENGINE_HEALTH_NONE, /* has no health check */
+	ENGINE_HEALTH_STARTING,
+	ENGINE_HEALTH_HEALTHY,
+	ENGINE_HEALTH_UNHEALTHY,
+};
+
+struct engine_endpoint {
+	const char *network_id;
+	const char *endpoint_id; /* never empty */
+};
+
+/* One container as the engine describes it now. Lives during the callback. */
+struct engine_container {
+	const char *id;
+	const char *name; /* without the slash */
+	bool running;
+	bool paused;
+	enum engine_health health;
+	int stop_signal;	     /* a number, SIGTERM by default */
+	unsigned int stop_timeout_s; /* of docker stop, 10 by default */
+	unsigned int label_count;
+	const struct engine_label *labels; /* only those that begin with "fairlead.",
+					    * "com.docker.compose." or
+					    * "com.docker.swarm." */
+	unsigned int endpoint_count;
+	const struct engine_endpoint *endpoints;
+};
+
+enum engine_event {
+	ENGINE_EVENT_KILL, /* a signal was sent: number in signal */
+	ENGINE_EVENT_DIE,  /* it is dead */
+	ENGINE_EVENT_PAUSE,
+	ENGINE_EVENT_UNPAUSE,
+	ENGINE_EVENT_HEALTH, /* health tells */
+};
+
+struct engine_callbacks {
+	/* After an inspection: at start and unpause, network connect, health changes of
+	 * unknown text, and for each running container after (re)connecting. */
+	void (*container)(void *ctx, const struct engine_container *c);
+	/* At once when the event arrives, before any inspection. */
+	void (*event)(void *ctx, const char *container_id, enum engine_event event,
+		      int signal, enum engine_health health);
+	/* The event stream is there (API version "1.41"), or lost (version NULL; text
+	 * says why). synced: every running container has been told since the connection.
+	 */
+	void (*state)(void *ctx, const char *version, bool synced, const char *text);
+	void *ctx;
+};
+
+struct engine;
+
+/* url: "unix:///var/run/docker.sock" or "tcp://127.0.0.1:2375". callbacks: copied.
+ * -EINVAL: bad url. Connecting begins in the loop. */
+int engine_new(sd_event *event, const char *url, const struct engine_callbacks *callbacks,
+	       struct engine **ret, struct err *e);
+void engine_free(struct engine *en);
+
+/* Inspects one container (again) soon. */
+void engine_inspect(struct engine *en, const char *container_id);
+
+#endif
