@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LB_SERVICE_H
+#define LB_SERVICE_H
+/*
+ * The registry: which services there are on this node's networks, their VIPs and
+ * backends, and the life of each backend. It is the desired state, kept in the
+ * database; every change is told as a transition of views (lb/types.h), which the
+ * caller passes on when the batch is durable. Thread: store.
+ *
+ * A service is (network, project, name). A backend is an endpoint whose container (or
+ * driver option) names the service. Its state:
+ *   starting -> active <-> unhealthy, paused; active -> draining -> gone (at Leave).
+ * Only active backends have weight > 0; when none is active, unhealthy ones (not
+ * starting, draining or paused ones) get traffic: fail open.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lb/types.h"
+#include "plugin/base/db.h"
+#include "plugin/base/err.h"
+
+struct registry;
+
+struct registry_callbacks {
+	/* A service goes from old (NULL: new) to new_view (NULL: gone). Both are
+	 * borrowed. Not called when nothing that a balancer or the DNS sees changed. */
+	void (*changed)(void *ctx, struct lb_view *old, struct lb_view *new_view);
+	/* The endpoint now belongs to this service (NULL: to none any more) and its
+	 * container to this project ("" = none). */
+	void (*assigned)(void *ctx, const char *endpoint, const struct lb_view *service,
+			 const char *project);
+	void *ctx;
+};
+
+struct registry_config {
+	uint32_t schedulers;  /* of the balancer in use: bit 1 << enum lb_scheduler */
+	const char *balancer; /* its name, for error texts; borrowed, constant */
+	struct registry_callbacks callbacks;
+};
+
+/* Migrates and loads everything; no callback is called for what was there before. */
+int registry_new(struct db *db, const struct registry_config *config,
+		 struct registry **ret, struct err *e);
+void registry_free(struct registry *r);
+/* Forgets the memory and loads again, after a lost transaction. Tells the differences
+ * by callbacks. */
+int registry_reload(struct registry *r, struct err *e);
+
+/* A label of a container, or a driver option of an endpoint or network. */
+struct registry_option {
+	const char *name;
+	const char *value;
+};
+
+struct registry_network {
+	const char *id;
+	struct cidr vip4; /* range; family 0: none */
+	struct cidr vip6;
+	const char *no_vip_reason; /* for the status of services, when both are none */
+	const struct registry_option *options; /* defaults of its services: fairlead.* */
+	unsigned int option_count;
+};
+
+/* Known already: its ranges and options are replaced, services keep their VIPs. */
+int registry_network_add(struct registry *r, const struct registry_network *n,
+			 struct err *e);
+/* Gives back all its services and VIPs. Unknown: success. */
+int registry_network_del(struct registry *r, const char *id, struct err *e);
+
+struct registry_endpoint {
+	const char *id;
+	const char *network;
+	struct addr addr4;
+	struct addr addr6;
+	const struct registry_option *options; /* driver-opts: fairlead.service ... */
+	unsigned int option_count;
+};
+
+/* At Join. With the option fairlead.service it is a backend at once, else when its
+ * container is known. Known already: replaced. */
+int registry_endpoint_add(struct registry *r, const struct registry_endpoint *ep,
+			  struct err *e);
+/* At Leave: its backend is gone. Unknown: success. */
+int registry_endpoint_del(struct registry *r, const char *id, struct err *e);
+
+enum registry_health {
+	REGISTRY_HEALTH_NONE,
+	REGISTRY_HEALTH_STARTING,
+	REGISTRY_HEALTH_HEALTHY,
+	REGISTRY_HEALTH_UNHEALTHY,
+};
+
+struct registry_container {
+	const char *id;
+	const char *name;
+	bool running;
+	bool paused;
+	enum registry_health health;
+	int stop_signal;
+	unsigned int stop_timeout_s;
+	const struct registry_option *labels;
+	unsigned int label_count;
+	const char *const *endpoints; /* ids; foreign ones are ignored */
+	unsigned int endpoint_count;
+};
+
+/* What the engine said of a container: its endpoints become backends, change, or stop
+ * being backends. A bad option is logged once, kept for the status, and its default
+ * used. */
+int registry_container_seen(struct registry *r, const struct registry_container *c,
+			    uint64_t now_ms, struct err *e);
+
+enum registry_event {
+	/* A signal was sent; SIGKILL, SIGTERM or the container's stop signal drain it.
+	 * If it still runs stop_timeout_s + 5 s later, it is active again. */
+	REGISTRY_EVENT_KILL,
+	REGISTRY_EVENT_DIE,
+	REGISTRY_EVENT_PAUSE,
+	REGISTRY_EVENT_UNPAUSE,
+	REGISTRY_EVENT_HEALTH,
+};
+
+/* Unknown container: success, nothing. now_ms: CLOCK_MONOTONIC. */
+int registry_container_event(struct registry *r, const char *container,
+			     enum registry_event event, int signal,
+			     enum registry_health health, uint64_t now_ms, struct err *e);
+
+/* When registry_expire wants to be called next; UINT64_MAX: never. */
+uint64_t registry_deadline(const struct registry *r);
+int registry_expire(struct registry *r, uint64_t now_ms, struct err *e);
+
+/* Calls fn for the view of every service that has a VIP or backends: the kernel's and
+ * the DNS' first picture at start. */
+void registry_each_view(struct registry *r, void (*fn)(void *ctx, struct lb_view *v),
+			void *ctx);
+/* Service and project of an endpoint, as told by assigned; NULL: none or unknown. */
+const struct lb_view *registry_endpoint_service(struct registry *r, const char *endpoint,
+						const char **ret_project);
+
+/* --- for the status --- */
+struct registry_backend_info {
+	const char *endpoint;
+	const char *container; /* its name, "" when not known */
+	struct addr addr4;
+	struct addr addr6;
+	uint32_t weight;
+	const char *state; /* "starting", "active", "unhealthy", "paused", "draining" */
+};
+
+struct registry_service_info {
+	const struct lb_view *view;
+	const char *scheduler_wanted; /* as the user wrote it */
+	const char *const *errors;
+	unsigned int error_count;
+	const struct registry_backend_info *backends;
+	unsigned int backend_count;
+};
+
+void registry_list(struct registry *r, const char *network,
+		   void (*fn)(void *ctx, const struct registry_service_info *info),
+		   void *ctx);
+
+#endif
