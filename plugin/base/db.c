@@ -347,6 +347,16 @@ struct addr db_col_addr(struct db_stmt *st, int column)
 	return a;
 }
 
+int db_col_blob(struct db_stmt *st, int column, void *dst, size_t size)
+{
+	const void *data = sqlite3_column_blob(st->sqlite, column);
+
+	if (!data || sqlite3_column_bytes(st->sqlite, column) != (int)size)
+		return -ENOENT;
+	memcpy(dst, data, size);
+	return 0;
+}
+
 int db_col_copy(struct db_stmt *st, int column, char *dst, size_t size, struct err *e)
 {
 	if (str_copy(dst, size, db_col_text(st, column)) < 0)

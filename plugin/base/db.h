@@ -72,6 +72,8 @@ int64_t db_last_id(struct db *db);
 const char *db_col_text(struct db_stmt *st, int column);
 int64_t db_col_int(struct db_stmt *st, int column);
 struct addr db_col_addr(struct db_stmt *st, int column);
+/* Copies a BLOB of exactly size bytes; -ENOENT for NULL or another size. */
+int db_col_blob(struct db_stmt *st, int column, void *dst, size_t size);
 /* Copies the text into dst; -EUCLEAN if it does not fit. */
 int db_col_copy(struct db_stmt *st, int column, char *dst, size_t size, struct err *e);
 
