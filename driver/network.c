@@ -90,14 +90,32 @@ static int add_vip_route(struct link_sock *ls, const struct cidr *range, struct 
 	return addr_is_set(&range->addr) ? link_route_set(ls, &route, e) : 0;
 }
 
-static int setup_bridge(struct link_sock *ls, const struct network_config *c,
+static int find_mtu(struct link_sock *host, struct network_sandbox *sb,
+		    const struct network_config *c, struct err *e)
+{
+	int r;
+
+	sb->mtu = c->mtu;
+	if (sb->mtu)
+		return 0;
+	if (link_index(sb->links, NETWORK_BRIDGE, NULL) == 0)
+		return link_outside_mtu(host, &sb->mtu, e);
+	/* An adopted sandbox keeps what its containers have. */
+	r = link_mtu(sb->links, NETWORK_BRIDGE, e);
+	if (r > 0)
+		sb->mtu = (unsigned int)r;
+	return r < 0 ? r : 0;
+}
+
+static int setup_bridge(const struct network_sandbox *sb, const struct network_config *c,
 			struct err *e)
 {
+	struct link_sock *ls = sb->links;
 	uint8_t mac[MAC_SIZE];
 	int r;
 
 	uplink_mac(c->id, 0x62, mac); /* "b" */
-	r = link_bridge_add(ls, NETWORK_BRIDGE, mac, c->mtu, e);
+	r = link_bridge_add(ls, NETWORK_BRIDGE, mac, sb->mtu, e);
 	for (unsigned int i = 0; r == 0 && i < c->subnet_count; i++) {
 		const struct network_subnet *s = &c->subnets[i];
 		const struct cidr gateway = {s->gateway, s->pool.prefix};
@@ -203,7 +221,7 @@ static int setup_uplink(struct link_sock *host, const struct network_sandbox *sb
 				       .peer = NETWORK_UPLINK,
 				       .peer_mac = sandbox_mac,
 				       .peer_nsfd = sb->nsfd,
-				       .mtu = c->mtu};
+				       .mtu = sb->mtu};
 	int r;
 
 	network_link_name('u', c->id, host_if);
@@ -243,7 +261,9 @@ int network_apply(const char *run_dir, struct link_sock *host,
 	if (r == 0)
 		r = set_sysctls(sb.nsfd, e);
 	if (r == 0)
-		r = setup_bridge(sb.links, c, e);
+		r = find_mtu(host, &sb, c, e);
+	if (r == 0)
+		r = setup_bridge(&sb, c, e);
 	if (r == 0 && !c->internal)
 		r = setup_uplink(host, &sb, c, e);
 	if (r < 0) {
@@ -281,7 +301,6 @@ int network_remove(const char *run_dir, struct link_sock *host, const char *id,
 }
 
 int network_endpoint_join(struct link_sock *host, const struct network_sandbox *sb,
-			  const struct network_config *c,
 			  const struct network_endpoint *ep, char ret_name[IFNAMSIZ],
 			  struct err *e)
 {
@@ -290,7 +309,7 @@ int network_endpoint_join(struct link_sock *host, const struct network_sandbox *
 				 .mac = ep->has_mac ? ep->mac : NULL,
 				 .peer = port,
 				 .peer_nsfd = sb->nsfd,
-				 .mtu = c->mtu};
+				 .mtu = sb->mtu};
 	int r;
 
 	network_link_name('v', ep->id, ret_name);

@@ -30,8 +30,10 @@ struct network_subnet {
 
 struct network_config {
 	char id[NETWORK_ID_SIZE];
-	bool internal;	  /* no uplink */
-	unsigned int mtu; /* bytes, of every link of the network */
+	bool internal; /* no uplink */
+	/* Bytes, of every link of the network; 0: that of the route to outside, found
+	 * when the sandbox is made. */
+	unsigned int mtu;
 	unsigned int subnet_count;
 	struct network_subnet subnets[NETWORK_SUBNETS_MAX];
 };
@@ -40,6 +42,7 @@ struct network_config {
 struct network_sandbox {
 	int nsfd;
 	struct link_sock *links;
+	unsigned int mtu; /* in force */
 };
 
 /*
@@ -77,7 +80,6 @@ struct network_endpoint {
  * moves into the container, the other one is on the sandbox' bridge, up.
  */
 int network_endpoint_join(struct link_sock *host, const struct network_sandbox *sb,
-			  const struct network_config *c,
 			  const struct network_endpoint *ep, char ret_name[IFNAMSIZ],
 			  struct err *e);
 /* Removes the veth wherever its container's end is; not there: success. */

@@ -317,7 +317,7 @@ static int load_options(struct driver_store *s, const char *owner,
 static int load_subnets(struct driver_store *s, struct network_config *c, struct err *e)
 {
 	struct db_stmt *st = s->st[ST_SUBNET_EACH];
-	int r;
+	int r = 0;
 
 	db_bind_text(st, 1, c->id);
 	while (c->subnet_count < NETWORK_SUBNETS_MAX && (r = db_step(st, e)) > 0) {
