@@ -11,11 +11,11 @@ declare -A PACKAGES=(
 		libnftnl-dev libmnl-dev libc-ares-dev libsqlite3-dev
 		libsystemd-dev libcurl4-openssl-dev"
 	[test]="libcmocka-dev bats clang clang-format clang-tidy cppcheck
-		shellcheck libclang-rt-14-dev iproute2 nftables iptables conntrack
-		curl dnsutils jq procps psmisc util-linux man-db"
-	[engine]="docker.io containerd runc bats busybox-static iproute2 nftables
-		iptables conntrack curl dnsutils jq procps util-linux libc6-dev
-		gcc wrk"
+		shellcheck libclang-rt-14-dev iproute2 iputils-ping nftables
+		iptables conntrack curl dnsutils jq procps util-linux man-db"
+	[engine]="docker.io containerd runc bats busybox-static iproute2
+		iputils-ping nftables iptables conntrack curl dnsutils jq procps
+		util-linux libc6-dev gcc wrk"
 	[lab]="qemu-system-x86 erofs-utils kmod cpio lz4 zstd xz-utils gcc
 		libc6-dev iproute2 curl socat busybox-static jq util-linux"
 	[demo]="docker.io containerd runc busybox-static iproute2 nftables
