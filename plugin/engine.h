@@ -18,6 +18,7 @@
 #define ENGINE_ID_SIZE	     65
 #define ENGINE_ENDPOINTS_MAX 64
 #define ENGINE_LABELS_MAX    512
+#define ENGINE_STOP_FOREVER  ((unsigned int)-1)
 
 struct engine_label {
 	const char *name;
@@ -43,8 +44,9 @@ struct engine_container {
 	bool running;
 	bool paused;
 	enum engine_health health;
-	int stop_signal;	     /* a number, SIGTERM by default */
-	unsigned int stop_timeout_s; /* of docker stop, 10 by default */
+	int stop_signal; /* a number, SIGTERM by default */
+	/* Of docker stop, 10 by default; ENGINE_STOP_FOREVER: no SIGKILL follows. */
+	unsigned int stop_timeout_s;
 	unsigned int label_count;
 	const struct engine_label *labels; /* only those that begin with "fairlead.",
 					    * "com.docker.compose." or
@@ -54,16 +56,17 @@ struct engine_container {
 };
 
 enum engine_event {
-	ENGINE_EVENT_KILL, /* a signal was sent: number in signal */
-	ENGINE_EVENT_DIE,  /* it is dead */
+	ENGINE_EVENT_KILL, /* a signal was sent: number in signal; 0: not known */
+	ENGINE_EVENT_DIE,  /* it is dead, or was found to be gone (may come twice) */
 	ENGINE_EVENT_PAUSE,
 	ENGINE_EVENT_UNPAUSE,
 	ENGINE_EVENT_HEALTH, /* health tells */
 };
 
 struct engine_callbacks {
-	/* After an inspection: at start and unpause, network connect, health changes of
-	 * unknown text, and for each running container after (re)connecting. */
+	/* After an inspection: at start and unpause, network connect (of a container that
+	 * runs), health changes of unknown text, and for each running container after
+	 * (re)connecting. Never older than the last event told. */
 	void (*container)(void *ctx, const struct engine_container *c);
 	/* At once when the event arrives, before any inspection. */
 	void (*event)(void *ctx, const char *container_id, enum engine_event event,
@@ -75,6 +78,7 @@ struct engine_callbacks {
 	void *ctx;
 };
 
+/* The callbacks may call engine_inspect, but not engine_free. */
 struct engine;
 
 /* url: "unix:///var/run/docker.sock" or "tcp://127.0.0.1:2375". callbacks: copied.
