@@ -21,12 +21,13 @@
 #define LOG_MODULE "engine"
 #include "plugin/base/log.h"
 
-#define TIMEOUT_S      60 /* an engine that starts accepts and is silent for long */
-#define PAUSE_FIRST_MS 100
-#define PAUSE_LAST_MS  5000
-#define PING_LIMIT     4096
-#define LIST_LIMIT     (256UL * 1024 * 1024)
-#define NSEC_PER_SEC   1000000000LL
+#define TIMEOUT_S	    60 /* an engine that starts accepts and is silent for long */
+#define PAUSE_FIRST_MS	    100
+#define PAUSE_LAST_MS	    5000
+#define TIMER_ACCURACY_USEC 1000
+#define PING_LIMIT	    4096
+#define LIST_LIMIT	    (256UL * 1024 * 1024)
+#define NSEC_PER_SEC	    1000000000LL
 
 /* {"type":["container","network"]} */
 #define EVENT_FILTER "%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%7D"
@@ -344,8 +345,8 @@ static int set_up(struct engine *en, sd_event *event, const char *url, struct er
 		r = engine_jobs_new(event, en->http, &ops, &en->jobs, e);
 	if (r < 0)
 		return r;
-	r = sd_event_add_time_relative(event, &en->reconnect, CLOCK_MONOTONIC, 0, 0,
-				       on_reconnect, en);
+	r = sd_event_add_time_relative(event, &en->reconnect, CLOCK_MONOTONIC, 0,
+				       TIMER_ACCURACY_USEC, on_reconnect, en);
 	if (r >= 0)
 		r = sd_event_add_defer(event, &en->relist, on_relist, en);
 	if (r < 0)

@@ -21,8 +21,10 @@
 
 #define CONNECT_TIMEOUT_S 10L
 #define ERROR_BODY_MAX	  65536 /* of a stream that was refused */
-#define URL_SIZE	  1024
-#define KEEPALIVE_S	  30L
+/* The default, 250 ms, would delay each request. */
+#define TIMER_ACCURACY_USEC 1000
+#define URL_SIZE	    1024
+#define KEEPALIVE_S	    30L
 
 struct engine_http {
 	sd_event *event;
@@ -202,8 +204,8 @@ static int open_multi(struct engine_http *h, struct err *e)
 	h->multi = curl_multi_init();
 	if (!h->multi)
 		return err_sys(e, -ENOMEM, "engine: curl");
-	r = sd_event_add_time_relative(h->event, &h->timer, CLOCK_MONOTONIC, 0, 0,
-				       on_timer, h);
+	r = sd_event_add_time_relative(h->event, &h->timer, CLOCK_MONOTONIC, 0,
+				       TIMER_ACCURACY_USEC, on_timer, h);
 	if (r < 0)
 		return err_sys(e, r, "engine: timer");
 	(void)sd_event_source_set_enabled(h->timer, SD_EVENT_OFF);
