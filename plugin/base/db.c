@@ -15,6 +15,7 @@
 
 struct db {
 	sqlite3 *sqlite;
+	sqlite3_int64 changes_before; /* of the attempt */
 };
 
 struct db_stmt {
@@ -215,6 +216,23 @@ void db_rollback(struct db *db)
 {
 	if (!sqlite3_get_autocommit(db->sqlite))
 		(void)exec(db, "ROLLBACK", NULL); /* a lost transaction is gone anyway */
+}
+
+int db_attempt_begin(struct db *db, struct err *e)
+{
+	db->changes_before = sqlite3_total_changes64(db->sqlite);
+	return exec(db, "SAVEPOINT attempt", e);
+}
+
+bool db_attempt_end(struct db *db, bool ok)
+{
+	bool changed = sqlite3_total_changes64(db->sqlite) != db->changes_before;
+
+	/* A failure here means that the whole transaction is lost: COMMIT tells. */
+	if (!ok)
+		(void)exec(db, "ROLLBACK TO attempt", NULL);
+	(void)exec(db, "RELEASE attempt", NULL);
+	return !ok && changed;
 }
 
 int db_prepare(struct db *db, const char *const *sql, unsigned int count,

@@ -42,6 +42,14 @@ int db_begin(struct db *db, struct err *e);
 int db_commit(struct db *db, struct err *e);
 void db_rollback(struct db *db);
 
+/*
+ * One job's part of the transaction: what it wrote is kept (ok) or undone. The end of an
+ * undone one returns true if it had written anything: then memory that was changed with
+ * it must be read again.
+ */
+int db_attempt_begin(struct db *db, struct err *e);
+bool db_attempt_end(struct db *db, bool ok);
+
 /* Prepares one statement for each text. *ret (count entries) is freed by
  * db_finalize. */
 int db_prepare(struct db *db, const char *const *sql, unsigned int count,

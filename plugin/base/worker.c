@@ -42,6 +42,20 @@ static void run_all(struct job_list *jobs)
 	}
 }
 
+static void cancel(struct job_list *jobs, const struct err *e)
+{
+	struct job *job;
+
+	while ((job = TAILQ_FIRST(jobs))) {
+		TAILQ_REMOVE(jobs, job, link);
+		job->err = *e;
+		if (job->done)
+			job->done(job);
+		else
+			job->run(job);
+	}
+}
+
 static void mailbox_drain(struct mailbox *mb)
 {
 	struct err e = {0};
@@ -52,15 +66,7 @@ static void mailbox_drain(struct mailbox *mb)
 	if (TAILQ_EMPTY(&jobs))
 		return;
 	if (mb->batch.begin && mb->batch.begin(mb->batch.ctx, &e) < 0) {
-		/* Nothing can be stored now: every job is told, none is run. */
-		while ((job = TAILQ_FIRST(&jobs))) {
-			TAILQ_REMOVE(&jobs, job, link);
-			job->err = e;
-			if (job->done)
-				job->done(job);
-			else
-				job->run(job);
-		}
+		cancel(&jobs, &e); /* nothing can be stored now: every job is told */
 		return;
 	}
 	run_all(&jobs);
@@ -115,9 +121,13 @@ int mailbox_new(sd_event *event, unsigned int limit, const struct mailbox_batch 
 
 void mailbox_free(struct mailbox *mb)
 {
+	const struct err e = {-ECANCELED, "shutting down"};
+	struct job_list jobs;
+
 	if (!mb)
 		return;
-	mailbox_drain(mb);
+	mailbox_take(mb, &jobs);
+	cancel(&jobs, &e);
 	sd_event_source_disable_unref(mb->source);
 	if (mb->fd >= 0)
 		(void)close(mb->fd);
@@ -222,11 +232,13 @@ int worker_new(const struct worker_ops *ops, void *ctx, struct worker **ret,
 	w->ops = *ops;
 	w->ctx = ctx;
 	w->quit.run = quit_run;
+	*ret = w; /* what the thread starts may already post to it */
 	(void)pthread_mutex_init(&w->lock, NULL);
 	(void)pthread_cond_init(&w->cond, NULL);
 	r = -pthread_create(&w->thread, NULL, worker_main, w);
 	if (r < 0) {
 		(void)err_sys(e, r, "worker %s: thread", ops->name);
+		*ret = NULL;
 		worker_free(w);
 		return r;
 	}
@@ -241,21 +253,27 @@ int worker_new(const struct worker_ops *ops, void *ctx, struct worker **ret,
 			*e = w->start_err;
 		(void)pthread_join(w->thread, NULL);
 		w->running = false;
+		*ret = NULL;
 		worker_free(w);
 		return r;
 	}
-	*ret = w;
 	return 0;
+}
+
+void worker_stop(struct worker *w)
+{
+	if (!w || !w->running)
+		return;
+	mailbox_post_always(w->mailbox, &w->quit);
+	(void)pthread_join(w->thread, NULL);
+	w->running = false;
 }
 
 void worker_free(struct worker *w)
 {
 	if (!w)
 		return;
-	if (w->running) {
-		mailbox_post_always(w->mailbox, &w->quit);
-		(void)pthread_join(w->thread, NULL);
-	}
+	worker_stop(w);
 	mailbox_free(w->mailbox);
 	sd_event_unref(w->event);
 	(void)pthread_cond_destroy(&w->cond);

@@ -42,7 +42,10 @@ struct mailbox_batch {
  */
 int mailbox_new(sd_event *event, unsigned int limit, const struct mailbox_batch *batch,
 		struct mailbox **ret, struct err *e);
-/* Waiting jobs are run first. Thread: the receiver. */
+/*
+ * Jobs that still wait get err -ECANCELED and are called once more (done, or run where
+ * there is no done) to free themselves. Thread: the receiver, or any once it has ended.
+ */
 void mailbox_free(struct mailbox *mb);
 
 /*
@@ -66,10 +69,14 @@ struct worker_ops {
 	unsigned int limit;
 };
 
-/* Starts the thread and waits until ops->start has ended; its error is returned. */
+/* Starts the thread and waits until ops->start has ended; its error is returned. *ret is
+ * set before the thread starts, and NULL after a failure. */
 int worker_new(const struct worker_ops *ops, void *ctx, struct worker **ret,
 	       struct err *e);
-/* Runs what waits, stops and joins the thread. Not from the thread itself. */
+/* Runs what waits, ends and joins the thread. What is posted from now on waits for ever.
+ * NULL or stopped already: nothing. Not from the thread itself. */
+void worker_stop(struct worker *w);
+/* Stops, and cancels what was posted since. */
 void worker_free(struct worker *w);
 struct mailbox *worker_mailbox(struct worker *w);
 

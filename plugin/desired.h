@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PLUGIN_DESIRED_H
+#define PLUGIN_DESIRED_H
+/*
+ * The store's side of the node: what shall be. Puts addresses (ipam), networks and
+ * endpoints (driver), published ports and the service registry (lb) together on one
+ * database. What the kernel and the DNS must do about it is collected as changes,
+ * which leave when the batch is durable. Thread: store (all functions, and the hook).
+ */
+#include <stdbool.h>
+
+#include "driver/firewall.h"
+#include "driver/store.h"
+#include "ipam/ipam.h"
+#include "lb/service.h"
+#include "plugin/actual.h"
+#include "plugin/api_net.h"
+#include "plugin/base/err.h"
+#include "plugin/base/worker.h"
+
+enum change_type {
+	CHANGE_SERVICE, /* mark, view (NULL: gone) */
+	CHANGE_PORT,	/* has_old/old, has_new/new_port */
+	CHANGE_CLIENT,	/* client: an endpoint that may ask for names, or its project */
+	CHANGE_CLIENT_GONE, /* client.endpoint */
+};
+
+struct change_client {
+	char endpoint[NETWORK_ID_SIZE];
+	char network[NETWORK_ID_SIZE];
+	char key[ACTUAL_KEY_SIZE];
+	char project[LB_NAME_SIZE];
+};
+
+struct change {
+	TAILQ_ENTRY(change) link;
+	enum change_type type;
+	uint32_t mark;
+	struct lb_view *view; /* one reference */
+	bool has_old;
+	bool has_new;
+	struct firewall_port old;
+	struct firewall_port new_port;
+	struct change_client client;
+};
+TAILQ_HEAD(change_list, change);
+
+void change_list_free(struct change_list *list);
+
+struct desired;
+
+struct desired_config {
+	const char *state_dir; /* borrowed; ":memory:" for tests */
+	struct ipam_config ipam;
+	unsigned int mtu;     /* of networks without a wish, 0: route to outside */
+	uint32_t schedulers;  /* of the balancer in use */
+	const char *balancer; /* its name; borrowed */
+	/* Takes the changes out of list (may be empty never). */
+	void (*changes)(void *ctx, struct change_list *list);
+	void *ctx;
+};
+
+int desired_new(const struct desired_config *config, struct desired **ret, struct err *e);
+void desired_free(struct desired *d);
+
+/* Around a batch of jobs: one transaction. After a lost one the memory is read again. */
+int desired_batch_begin(struct desired *d, struct err *e);
+int desired_batch_end(struct desired *d, struct err *e);
+
+/* Sends what was found at start. */
+void desired_flush_changes(struct desired *d);
+
+/* Around one job of the batch: what a failed one has written is undone. */
+int desired_attempt_begin(struct desired *d, struct err *e);
+void desired_attempt_end(struct desired *d, bool ok);
+
+struct ipam *desired_ipam(struct desired *d);
+struct registry *desired_registry(struct desired *d);
+
+/* Known id: updated. ret: what the kernel shall make. */
+int desired_network_create(struct desired *d, const struct api_network_create *rq,
+			   struct network_config *ret, struct err *e);
+/* Unknown id: success, ret has only the id. */
+int desired_network_delete(struct desired *d, const char *id, struct network_config *ret,
+			   struct err *e);
+
+struct desired_created {
+	uint8_t mac[MAC_SIZE];
+	bool ours;		     /* we chose it: to be told to Docker */
+	char ghost[NETWORK_ID_SIZE]; /* an endpoint that this one replaces, or "" */
+};
+
+int desired_endpoint_create(struct desired *d, const struct api_endpoint_create *rq,
+			    struct desired_created *ret, struct err *e);
+
+struct desired_joined {
+	struct actual_endpoint endpoint;
+	struct addr gateway4;
+	struct addr gateway6;
+};
+
+/* -ENOENT: unknown network or endpoint. */
+int desired_endpoint_join(struct desired *d, const struct api_join *rq,
+			  struct desired_joined *ret, struct err *e);
+/* Unknown: success. */
+int desired_endpoint_leave(struct desired *d, const char *id, struct err *e);
+int desired_endpoint_delete(struct desired *d, const char *id, struct err *e);
+
+/* Ports of the host, see driver/ports.h. -ENOSPC: no free port in a range. */
+int desired_publish(struct desired *d, const struct api_external *rq, struct err *e);
+int desired_unpublish(struct desired *d, const char *endpoint, struct err *e);
+
+/* Everything that was there at start, in an order that the kernel's side can take:
+ * networks, endpoints that have joined; services and ports come as changes. */
+struct desired_visitor {
+	void (*network)(void *ctx, const struct network_config *c);
+	void (*endpoint)(void *ctx, const struct actual_endpoint *ep);
+	void *ctx;
+};
+
+void desired_visit(struct desired *d, const struct desired_visitor *visitor);
+
+/* For the status: networks and endpoints as they stand. */
+void desired_each_network(struct desired *d,
+			  void (*fn)(void *ctx, const struct store_network *n,
+				     unsigned int endpoints),
+			  void *ctx);
+void desired_each_port(struct desired *d, const char *network,
+		       void (*fn)(void *ctx, const char *endpoint,
+				  const struct ports_claim *claim, const char *holder),
+		       void *ctx);
+
+#endif
