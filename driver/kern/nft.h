@@ -91,6 +91,7 @@ struct nft_value {
 	uint8_t proto;	  /* *_PROTO_PORT */
 	uint16_t port;	  /* host order */
 	const char *name; /* IFNAME; the chain of a VERDICT (always goto) */
+	uint8_t prefix;	  /* only in nft_elem_list of an interval set: its length */
 };
 
 struct nft_set {
@@ -192,7 +193,12 @@ void nft_act_dnat_spread(struct nft_batch *b, uint8_t family, enum nft_spread sp
 void nft_act_dnat_from_port(struct nft_batch *b, uint8_t family, bool daddr,
 			    const char *map);
 
-/* Reading back, for repair. fn gets each element; key and value live during the call. */
+/*
+ * Reading back, for repair. fn gets each element; key and value live during the call; an
+ * error of fn ends it and is returned. value is NULL for plain sets. Of interval sets
+ * fn gets prefixes (key.addr and key.prefix). A verdict that is not "goto" has the name
+ * "". -ENOENT: no such set; -EUCLEAN: it has other types or ranges than ours.
+ */
 int nft_elem_list(struct nft_sock *ns, const char *table, const struct nft_set *set,
 		  int (*fn)(void *ctx, const struct nft_value *key,
 			    const struct nft_value *value),
@@ -207,5 +213,8 @@ int nft_chain_exists(struct nft_sock *ns, enum nft_family family, const char *ta
 /* A rule of the chain whose comment is this text: 1, 0 or -errno. */
 int nft_rule_exists(struct nft_sock *ns, enum nft_family family, const char *table,
 		    const char *chain, const char *comment, struct err *e);
+/* Deletes the rules of the chain with this comment; none is success. */
+int nft_rule_del(struct nft_sock *ns, enum nft_family family, const char *table,
+		 const char *chain, const char *comment, struct err *e);
 
 #endif
