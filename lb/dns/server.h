@@ -25,14 +25,16 @@ struct dns_sockets {
 	uint16_t port; /* of both, on 127.0.0.11 */
 };
 
-/* Opens both on the same free port of 127.0.0.11 inside nsfd. Thread: kernel. */
+/* Opens both on the same free port of 127.0.0.11 inside nsfd: where possible always the
+ * same, so that connections tracked for an earlier daemon reach this one. Thread: any. */
 int dns_sockets_open(int nsfd, struct dns_sockets *ret, struct err *e);
+/* Closes what is not -1. */
 void dns_sockets_close(struct dns_sockets *s);
 
 /*
  * Diverts the namespace's questions to port, by the table DNS_TABLE that the kernel
- * removes when ns closes (also when the daemon is killed). An older table of the same
- * name is replaced where its owner is gone. Thread: kernel.
+ * removes when ns closes (also when the daemon is killed). An older table of ns, or one
+ * without a living owner, is replaced; -EPERM: another socket owns it. Thread: kernel.
  */
 int dns_divert(struct nft_sock *ns, uint16_t port, struct err *e);
 
@@ -42,6 +44,12 @@ struct dns_server;
 int dns_server_new(sd_event *event, const struct zone *zone, struct dns_server **ret,
 		   struct err *e);
 void dns_server_free(struct dns_server *s);
+/*
+ * How long Docker's resolver may take before it is asked a second and last time (with
+ * twice the patience; then the answer is SERVFAIL). For tasks whose first foreign name
+ * comes later; 4000 at first.
+ */
+void dns_server_set_timeout(struct dns_server *s, unsigned int timeout_ms);
 
 /*
  * Serves one task under key (its sandbox key), replacing an older entry of that key.
@@ -50,7 +58,8 @@ void dns_server_free(struct dns_server *s);
  */
 int dns_server_add(struct dns_server *s, const char *key, int nsfd,
 		   struct dns_sockets *sockets, struct err *e);
-/* Networks and project of the task, copied; unknown key: -ENOENT. */
+/* Networks and project of the task, copied; before, it sees no names of the zone.
+ * Unknown key: -ENOENT; also -ENOMEM, -E2BIG, -ENAMETOOLONG. */
 int dns_server_set_client(struct dns_server *s, const char *key,
 			  const struct zone_client *client);
 /* Closes its sockets; unknown key: nothing. */
