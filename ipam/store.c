@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Tables and statements of the address management. A lease is one row in a table
+ * without rowid under its key (set, address): one B-tree insertion each, and the key
+ * refuses an address that is taken whatever the memory above believes.
+ */
+#include "ipam/store.h"
+
+#include "plugin/base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+
+enum statement {
+	ST_POOL_ADD,
+	ST_POOL_DEL,
+	ST_SPACE_DEL,
+	ST_POOL_SET_VIP,
+	ST_POOL_SET_ROUND,
+	ST_POOL_ALL,
+	ST_LEASE_ADD,
+	ST_LEASE_DEL,
+	ST_LEASE_CONFIRM,
+	ST_LEASE_FIND,
+	ST_LEASE_ALL,
+	ST_LEASE_OF,
+	ST_ROUND_GET,
+	ST_ROUND_SET,
+	ST_COUNT
+};
+
+#define LEASE_COLUMNS "set_number, pool, addr, sequence, round, kind, owner"
+
+static const char *const sql[] = {
+	[ST_POOL_ADD] = "INSERT INTO ipam_pool VALUES"
+			"(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+	[ST_POOL_DEL] = "DELETE FROM ipam_pool WHERE number = ?1",
+	[ST_SPACE_DEL] = "DELETE FROM ipam_pool WHERE space = ?1",
+	[ST_POOL_SET_VIP] =
+		"UPDATE ipam_pool SET vip = ?2, vip_prefix = ?3, vip_mode = ?4"
+		" WHERE number = ?1",
+	[ST_POOL_SET_ROUND] = "UPDATE ipam_pool SET round = ?2 WHERE number = ?1",
+	[ST_POOL_ALL] = "SELECT number, set_number, id, space, addr, prefix, sub,"
+			" sub_prefix, vip, vip_prefix, vip_mode, round"
+			" FROM ipam_pool ORDER BY number",
+	[ST_LEASE_ADD] = "INSERT INTO ipam_lease(" LEASE_COLUMNS ")"
+			 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[ST_LEASE_DEL] = "DELETE FROM ipam_lease"
+			 " WHERE set_number = ?1 AND addr = ?2 AND pool = ?3",
+	[ST_LEASE_CONFIRM] = "UPDATE ipam_lease SET round = ?3, owner = ?4"
+			     " WHERE set_number = ?1 AND addr = ?2",
+	[ST_LEASE_FIND] = "SELECT " LEASE_COLUMNS " FROM ipam_lease"
+			  " WHERE set_number = ?1 AND addr = ?2",
+	[ST_LEASE_ALL] = "SELECT " LEASE_COLUMNS " FROM ipam_lease"
+			 " ORDER BY set_number, addr",
+	[ST_LEASE_OF] = "SELECT " LEASE_COLUMNS " FROM ipam_lease"
+			" WHERE set_number = ?1 AND pool = ?2 ORDER BY addr",
+	[ST_ROUND_GET] = "SELECT round FROM ipam_state",
+	[ST_ROUND_SET] = "UPDATE ipam_state SET round = ?1",
+};
+static_assert(ARRAY_SIZE(sql) == ST_COUNT, "one text per statement");
+
+static const char *const steps[] = {
+	"CREATE TABLE ipam_pool("
+	" number INTEGER PRIMARY KEY, set_number INTEGER NOT NULL,"
+	" id TEXT NOT NULL UNIQUE, space TEXT NOT NULL,"
+	" addr BLOB NOT NULL, prefix INTEGER NOT NULL,"
+	" sub BLOB, sub_prefix INTEGER NOT NULL,"
+	" vip BLOB, vip_prefix INTEGER NOT NULL, vip_mode INTEGER NOT NULL,"
+	" round INTEGER NOT NULL);"
+	"CREATE TABLE ipam_lease("
+	" set_number INTEGER NOT NULL, addr BLOB NOT NULL, pool INTEGER NOT NULL,"
+	" sequence INTEGER NOT NULL, round INTEGER NOT NULL, kind INTEGER NOT NULL,"
+	" owner TEXT NOT NULL, PRIMARY KEY(set_number, addr)) WITHOUT ROWID;"
+	"CREATE TABLE ipam_state(round INTEGER NOT NULL);"
+	"INSERT INTO ipam_state VALUES(0);"
+	/* A foreign key would need an index on lease.pool: twice the cost of a lease. */
+	"CREATE TRIGGER ipam_pool_gone AFTER DELETE ON ipam_pool BEGIN"
+	" DELETE FROM ipam_lease"
+	" WHERE set_number = OLD.set_number AND pool = OLD.number;"
+	"END;",
+};
+
+static const struct db_schema schema = {
+	.name = "ipam",
+	.steps = steps,
+	.count = ARRAY_SIZE(steps),
+};
+
+struct ipam_store {
+	struct db *db;
+	struct db_stmt **st;
+};
+
+int ipam_store_open(struct db *db, struct ipam_store **ret, struct err *e)
+{
+	auto_free struct ipam_store *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return err_sys(e, -ENOMEM, "address store");
+	s->db = db;
+	r = db_migrate(db, &schema, e);
+	if (r == 0)
+		r = db_prepare(db, sql, ST_COUNT, &s->st, e);
+	if (r == 0)
+		*ret = TAKE(s);
+	return r;
+}
+
+void ipam_store_close(struct ipam_store *s)
+{
+	if (!s)
+		return;
+	db_finalize(s->st, ST_COUNT);
+	free(s);
+}
+
+static void bind_cidr(struct db_stmt *st, int index, const struct cidr *c)
+{
+	db_bind_addr(st, index, &c->addr);
+	db_bind_int(st, index + 1, c->prefix);
+}
+
+int ipam_store_pool_add(struct ipam_store *s, const struct ipam_store_pool *pool,
+			struct err *e)
+{
+	struct db_stmt *st = s->st[ST_POOL_ADD];
+
+	db_bind_int(st, 1, pool->number);
+	db_bind_int(st, 2, pool->set);
+	db_bind_text(st, 3, pool->id);
+	db_bind_text(st, 4, pool->space);
+	bind_cidr(st, 5, &pool->shape.pool);
+	bind_cidr(st, 7, &pool->shape.sub);
+	bind_cidr(st, 9, &pool->shape.vip);
+	db_bind_int(st, 11, pool->shape.vip_mode);
+	db_bind_int(st, 12, pool->round);
+	return db_run(st, e);
+}
+
+int ipam_store_pool_del(struct ipam_store *s, int64_t number, struct err *e)
+{
+	db_bind_int(s->st[ST_POOL_DEL], 1, number);
+	return db_run(s->st[ST_POOL_DEL], e);
+}
+
+int ipam_store_space_del(struct ipam_store *s, const char *space, struct err *e)
+{
+	db_bind_text(s->st[ST_SPACE_DEL], 1, space);
+	return db_run(s->st[ST_SPACE_DEL], e);
+}
+
+int ipam_store_pool_set_vip(struct ipam_store *s, int64_t number,
+			    const struct pool_shape *shape, struct err *e)
+{
+	struct db_stmt *st = s->st[ST_POOL_SET_VIP];
+
+	db_bind_int(st, 1, number);
+	bind_cidr(st, 2, &shape->vip);
+	db_bind_int(st, 4, shape->vip_mode);
+	return db_run(st, e);
+}
+
+int ipam_store_pool_set_round(struct ipam_store *s, int64_t number, int64_t round,
+			      struct err *e)
+{
+	struct db_stmt *st = s->st[ST_POOL_SET_ROUND];
+
+	db_bind_int(st, 1, number);
+	db_bind_int(st, 2, round);
+	return db_run(st, e);
+}
+
+int ipam_store_lease_add(struct ipam_store *s, const struct ipam_store_lease *lease,
+			 struct err *e)
+{
+	struct db_stmt *st = s->st[ST_LEASE_ADD];
+
+	db_bind_int(st, 1, lease->set);
+	db_bind_int(st, 2, lease->pool);
+	db_bind_addr(st, 3, &lease->addr);
+	db_bind_int(st, 4, lease->sequence);
+	db_bind_int(st, 5, lease->round);
+	db_bind_int(st, 6, lease->kind);
+	db_bind_text(st, 7, lease->owner);
+	return db_run(st, e);
+}
+
+int ipam_store_lease_del(struct ipam_store *s, const struct ipam_store_lease *lease,
+			 bool *ret_gone, struct err *e)
+{
+	struct db_stmt *st = s->st[ST_LEASE_DEL];
+	int r;
+
+	db_bind_int(st, 1, lease->set);
+	db_bind_addr(st, 2, &lease->addr);
+	db_bind_int(st, 3, lease->pool);
+	r = db_run(st, e);
+	if (r == 0)
+		*ret_gone = db_changes(s->db) > 0;
+	return r;
+}
+
+int ipam_store_lease_confirm(struct ipam_store *s, const struct ipam_store_lease *lease,
+			     struct err *e)
+{
+	struct db_stmt *st = s->st[ST_LEASE_CONFIRM];
+
+	db_bind_int(st, 1, lease->set);
+	db_bind_addr(st, 2, &lease->addr);
+	db_bind_int(st, 3, lease->round);
+	db_bind_text(st, 4, lease->owner);
+	return db_run(st, e);
+}
+
+static void read_lease(struct db_stmt *st, struct ipam_store_lease *lease)
+{
+	lease->set = db_col_int(st, 0);
+	lease->pool = db_col_int(st, 1);
+	lease->addr = db_col_addr(st, 2);
+	lease->sequence = db_col_int(st, 3);
+	lease->round = db_col_int(st, 4);
+	lease->kind = (enum ipam_lease_kind)db_col_int(st, 5);
+	lease->owner = db_col_text(st, 6);
+}
+
+int ipam_store_lease_find(struct ipam_store *s, struct ipam_store_lease *lease,
+			  char *owner, size_t size, struct err *e)
+{
+	struct db_stmt *st = s->st[ST_LEASE_FIND];
+	struct ipam_store_lease found;
+	int r;
+
+	db_bind_int(st, 1, lease->set);
+	db_bind_addr(st, 2, &lease->addr);
+	r = db_step(st, e);
+	if (r == 0)
+		r = err_set(e, -ENOENT, "no such lease");
+	if (r > 0) {
+		read_lease(st, &found);
+		r = db_col_copy(st, 6, owner, size, e);
+	}
+	db_reset(st);
+	if (r == 0) {
+		*lease = found;
+		lease->owner = owner;
+	}
+	return r;
+}
+
+int ipam_store_round_get(struct ipam_store *s, int64_t *ret, struct err *e)
+{
+	struct db_stmt *st = s->st[ST_ROUND_GET];
+	int r = db_step(st, e);
+
+	if (r > 0)
+		*ret = db_col_int(st, 0);
+	else if (r == 0)
+		r = err_set(e, -EUCLEAN, "database: table ipam_state is empty");
+	db_reset(st);
+	return r < 0 ? r : 0;
+}
+
+int ipam_store_round_set(struct ipam_store *s, int64_t round, struct err *e)
+{
+	db_bind_int(s->st[ST_ROUND_SET], 1, round);
+	return db_run(s->st[ST_ROUND_SET], e);
+}
+
+static bool read_cidr(struct db_stmt *st, int column, struct cidr *ret)
+{
+	int64_t prefix = db_col_int(st, column + 1);
+	struct cidr c = {.addr = db_col_addr(st, column)};
+
+	if (prefix < 0 || prefix > (addr_is_set(&c.addr) ? addr_bits(&c.addr) : 0))
+		return false;
+	c.prefix = (uint8_t)prefix;
+	*ret = c;
+	return true;
+}
+
+/* What the rest relies on: prefixes without host bits, the inner ones in the pool. */
+static bool is_sound(const struct pool_shape *s)
+{
+	const struct cidr *inner[] = {&s->sub, &s->vip};
+	struct cidr pool = cidr_network(&s->pool);
+
+	if (!addr_is_set(&s->pool.addr) || !cidr_equal(&pool, &s->pool))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(inner); i++)
+		if (addr_is_set(&inner[i]->addr) && !cidr_covers(&s->pool, inner[i]))
+			return false;
+	return (unsigned int)s->vip_mode < POOL_VIP_COUNT;
+}
+
+static int read_pool(struct db_stmt *st, struct ipam_store_pool *pool, struct err *e)
+{
+	struct pool_shape *shape = &pool->shape;
+
+	pool->number = db_col_int(st, 0);
+	pool->set = db_col_int(st, 1);
+	pool->id = db_col_text(st, 2);
+	pool->space = db_col_text(st, 3);
+	shape->vip_mode = (enum pool_vip)db_col_int(st, 10);
+	pool->round = db_col_int(st, 11);
+	if (!read_cidr(st, 4, &shape->pool) || !read_cidr(st, 6, &shape->sub) ||
+	    !read_cidr(st, 8, &shape->vip) || !is_sound(shape))
+		return err_set(e, -EUCLEAN, "database: pool number %lld is not sound",
+			       (long long)pool->number);
+	return 0;
+}
+
+int ipam_store_pool_each(struct ipam_store *s,
+			 int (*fn)(void *ctx, const struct ipam_store_pool *pool,
+				   struct err *e),
+			 void *ctx, struct err *e)
+{
+	struct db_stmt *st = s->st[ST_POOL_ALL];
+	struct ipam_store_pool pool;
+	int r;
+
+	while ((r = db_step(st, e)) > 0) {
+		r = read_pool(st, &pool, e);
+		if (r == 0)
+			r = fn(ctx, &pool, e);
+		if (r < 0)
+			break;
+	}
+	db_reset(st);
+	return r;
+}
+
+static int each_lease(struct db_stmt *st, ipam_store_lease_fn fn, void *ctx,
+		      struct err *e)
+{
+	struct ipam_store_lease lease;
+	int r;
+
+	while ((r = db_step(st, e)) > 0) {
+		read_lease(st, &lease);
+		r = fn(ctx, &lease, e);
+		if (r < 0)
+			break;
+	}
+	db_reset(st);
+	return r;
+}
+
+int ipam_store_lease_each(struct ipam_store *s, ipam_store_lease_fn fn, void *ctx,
+			  struct err *e)
+{
+	return each_lease(s->st[ST_LEASE_ALL], fn, ctx, e);
+}
+
+int ipam_store_lease_each_of(struct ipam_store *s, const struct ipam_store_pool *pool,
+			     ipam_store_lease_fn fn, void *ctx, struct err *e)
+{
+	db_bind_int(s->st[ST_LEASE_OF], 1, pool->set);
+	db_bind_int(s->st[ST_LEASE_OF], 2, pool->number);
+	return each_lease(s->st[ST_LEASE_OF], fn, ctx, e);
+}
