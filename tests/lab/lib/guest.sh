@@ -183,7 +183,7 @@ guest_put() {
 	(($# == 3)) || die "put NODE SRC DST"
 	local node=$1 src=$2 dst=$3 mode
 	if [[ -d $src ]]; then
-		tar -C "$src" -cf - . | (guest_exec -i "$node" sh -c 'mkdir -p "$1" && tar -C "$1" -xf -' sh "$dst")
+		tar -C "$src" -cf - . | (guest_exec -i "$node" sh -c 'mkdir -p "$1" && tar -C "$1" --warning=no-timestamp -xf -' sh "$dst")
 	else
 		mode=$(stat -c %a "$src")
 		(guest_exec -i "$node" sh -c '[ ! -d "$1" ] || set -- "$1/$2" "$2" "$3"

@@ -7,7 +7,7 @@
 
 run_program() { guest env CMOCKA_MESSAGE_OUTPUT=TAP timeout -k 5 300 "$(basename "$1")"; }
 
-for program in "$ROOT"/build/release/tests/netns/test_*; do
+for program in "$ROOT"/build/release/tests/netns/*/test_*; do
 	[[ -x $program && ! -d $program ]] || continue
 	"$LAB" program "$NODE" "$program"
 	tap_of "netns/$(basename "$program")" run_program "$program"
