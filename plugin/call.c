@@ -1,0 +1,687 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * One struct call goes from thread to thread with its request. Rules that every method
+ * follows (moby pkg/plugins, libnetwork drivers/remote): handled errors are HTTP 200
+ * with both error keys; unknown ids on the way out are success; a repeated call is fine.
+ */
+#include "plugin/call.h"
+
+#include "plugin/api_ipam.h"
+#include "plugin/api_net.h"
+#include "plugin/base/mem.h"
+#include "plugin/base/str.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LOG_MODULE "api"
+#include "plugin/base/log.h"
+
+#define JSON_TYPE   "application/vnd.docker.plugins.v1.2+json"
+#define LINK_PREFIX "eth" /* of the interface's name in the container */
+
+struct call {
+	struct job job;
+	const struct calls *calls;
+	const struct method *method;
+	struct http_request *rq; /* NULL once answered */
+	union {
+		struct api_network_create network_create;
+		struct api_network_allocate allocate;
+		struct api_gw_check gw_check;
+		struct api_network_id network;
+		struct api_endpoint_create endpoint_create;
+		struct api_endpoint_id endpoint;
+		struct api_join join;
+		struct api_external external;
+		struct api_discover discover;
+		struct api_pool_request pool_request;
+		struct api_pool_release pool_release;
+		struct api_address_request address_request;
+		struct api_address_release address_release;
+	} in;
+	union {
+		struct network_config network;
+		struct desired_created created;
+		struct {
+			struct desired_joined desired;
+			char link[IFNAMSIZ];
+		} joined;
+		struct ipam_pool_answer pool;
+		struct cidr address;
+	} out;
+};
+
+struct method {
+	const char *path; /* "/NetworkDriver.Join" */
+	/* NULL: takes no arguments. */
+	int (*decode)(struct call *c, const char *body, size_t len, struct err *e);
+	void (*free)(struct call *c);		      /* what decode made */
+	int (*store)(struct call *c, struct err *e);  /* Thread: store */
+	int (*kernel)(struct call *c, struct err *e); /* Thread: kernel */
+	int (*undo)(struct call *c, struct err *e);   /* Thread: store, kernel failed */
+	char *(*encode)(struct call *c, size_t *ret_len); /* NULL: {} */
+	bool registers; /* sent when dockerd (re)registers the driver */
+};
+
+static struct desired *store_of(struct call *c)
+{
+	return node_desired(c->calls->node);
+}
+
+static struct actual *kernel_of(struct call *c)
+{
+	return node_actual(c->calls->node);
+}
+
+static const char *method_name(const struct call *c)
+{
+	return c->method->path + 1;
+}
+
+/* --- networks ---------------------------------------------------------------------- */
+
+static int decode_network_create(struct call *c, const char *body, size_t len,
+				 struct err *e)
+{
+	return api_net_decode_network_create(body, len, &c->in.network_create, e);
+}
+
+static void free_network_create(struct call *c)
+{
+	api_network_create_free(&c->in.network_create);
+}
+
+static int store_network_create(struct call *c, struct err *e)
+{
+	return desired_network_create(store_of(c), &c->in.network_create, &c->out.network,
+				      e);
+}
+
+static int kernel_network_create(struct call *c, struct err *e)
+{
+	return actual_network_add(kernel_of(c), &c->out.network, e);
+}
+
+static int undo_network_create(struct call *c, struct err *e)
+{
+	struct network_config gone;
+
+	return desired_network_delete(store_of(c), c->out.network.id, &gone, e);
+}
+
+static int decode_network_id(struct call *c, const char *body, size_t len, struct err *e)
+{
+	return api_net_decode_network_id(method_name(c), body, len, &c->in.network, e);
+}
+
+static int store_network_delete(struct call *c, struct err *e)
+{
+	return desired_network_delete(store_of(c), c->in.network.network, &c->out.network,
+				      e);
+}
+
+static int kernel_network_delete(struct call *c, struct err *e)
+{
+	return actual_network_del(kernel_of(c), &c->out.network, e);
+}
+
+static int decode_allocate(struct call *c, const char *body, size_t len, struct err *e)
+{
+	return api_net_decode_network_allocate(body, len, &c->in.allocate, e);
+}
+
+static void free_allocate(struct call *c)
+{
+	api_network_allocate_free(&c->in.allocate);
+}
+
+/* What is returned replaces the user's options on every node: they are all kept. */
+static char *encode_allocate(struct call *c, size_t *ret_len)
+{
+	return api_net_encode_allocate(&c->in.allocate.options, ret_len);
+}
+
+static int decode_gw_check(struct call *c, const char *body, size_t len, struct err *e)
+{
+	return api_net_decode_gw_check(body, len, &c->in.gw_check, e);
+}
+
+static void free_gw_check(struct call *c)
+{
+	api_gw_check_free(&c->in.gw_check);
+}
+
+/* Every network has a gateway address: the sandbox answers ARP and ping with it. */
+static char *encode_gw_check(struct call *c, size_t *ret_len)
+{
+	(void)c;
+	return api_net_encode_gw_check(false, false, ret_len);
+}
+
+/* --- endpoints --------------------------------------------------------------------- */
+
+static int decode_endpoint_create(struct call *c, const char *body, size_t len,
+				  struct err *e)
+{
+	return api_net_decode_endpoint_create(body, len, &c->in.endpoint_create, e);
+}
+
+static void free_endpoint_create(struct call *c)
+{
+	api_endpoint_create_free(&c->in.endpoint_create);
+}
+
+static int store_endpoint_create(struct call *c, struct err *e)
+{
+	return desired_endpoint_create(store_of(c), &c->in.endpoint_create,
+				       &c->out.created, e);
+}
+
+static int kernel_endpoint_create(struct call *c, struct err *e)
+{
+	if (!c->out.created.ghost[0])
+		return 0;
+	return actual_endpoint_del(kernel_of(c), c->in.endpoint_create.network,
+				   c->out.created.ghost, e);
+}
+
+static int undo_endpoint_create(struct call *c, struct err *e)
+{
+	return desired_endpoint_delete(store_of(c), c->in.endpoint_create.endpoint, e);
+}
+
+static char *encode_endpoint_create(struct call *c, size_t *ret_len)
+{
+	return api_net_encode_endpoint(c->out.created.ours ? c->out.created.mac : NULL,
+				       ret_len);
+}
+
+static int decode_join(struct call *c, const char *body, size_t len, struct err *e)
+{
+	return api_net_decode_join(body, len, &c->in.join, e);
+}
+
+static void free_join(struct call *c)
+{
+	api_join_free(&c->in.join);
+}
+
+static int store_join(struct call *c, struct err *e)
+{
+	return desired_endpoint_join(store_of(c), &c->in.join, &c->out.joined.desired, e);
+}
+
+static int kernel_join(struct call *c, struct err *e)
+{
+	return actual_endpoint_join(kernel_of(c), &c->out.joined.desired.endpoint,
+				    c->out.joined.link, e);
+}
+
+static int undo_join(struct call *c, struct err *e)
+{
+	return desired_endpoint_leave(store_of(c), c->in.join.endpoint, e);
+}
+
+static char *encode_join(struct call *c, size_t *ret_len)
+{
+	const struct api_join_answer answer = {
+		.src_name = c->out.joined.link,
+		.dst_prefix = LINK_PREFIX,
+		.gateway4 = c->out.joined.desired.gateway4,
+		.gateway6 = c->out.joined.desired.gateway6,
+		/* The way out is ours: no second interface on docker_gwbridge. */
+		.disable_gateway_service = true,
+	};
+
+	return api_net_encode_join(&answer, ret_len);
+}
+
+static int decode_endpoint_id(struct call *c, const char *body, size_t len, struct err *e)
+{
+	return api_net_decode_endpoint_id(method_name(c), body, len, &c->in.endpoint, e);
+}
+
+static int store_leave(struct call *c, struct err *e)
+{
+	return desired_endpoint_leave(store_of(c), c->in.endpoint.endpoint, e);
+}
+
+static int kernel_leave(struct call *c, struct err *e)
+{
+	(void)e;
+	actual_endpoint_leave(kernel_of(c), c->in.endpoint.endpoint);
+	return 0;
+}
+
+static int store_endpoint_delete(struct call *c, struct err *e)
+{
+	return desired_endpoint_delete(store_of(c), c->in.endpoint.endpoint, e);
+}
+
+static int kernel_endpoint_delete(struct call *c, struct err *e)
+{
+	return actual_endpoint_del(kernel_of(c), c->in.endpoint.network,
+				   c->in.endpoint.endpoint, e);
+}
+
+static char *encode_oper_info(struct call *c, size_t *ret_len)
+{
+	(void)c;
+	return api_net_encode_oper_info(ret_len);
+}
+
+static int decode_external(struct call *c, const char *body, size_t len, struct err *e)
+{
+	return api_net_decode_external(body, len, &c->in.external, e);
+}
+
+static void free_external(struct call *c)
+{
+	api_external_free(&c->in.external);
+}
+
+static int store_publish(struct call *c, struct err *e)
+{
+	return desired_publish(store_of(c), &c->in.external, e);
+}
+
+static int store_unpublish(struct call *c, struct err *e)
+{
+	return desired_unpublish(store_of(c), c->in.endpoint.endpoint, e);
+}
+
+/* The port changes were posted before: when this runs they are done. */
+static int kernel_barrier(struct call *c, struct err *e)
+{
+	(void)c;
+	(void)e;
+	return 0;
+}
+
+static int decode_discover(struct call *c, const char *body, size_t len, struct err *e)
+{
+	return api_net_decode_discover(method_name(c), body, len, &c->in.discover, e);
+}
+
+/* --- addresses ---------------------------------------------------------------------- */
+
+static char *encode_ipam_capabilities(struct call *c, size_t *ret_len)
+{
+	(void)c;
+	return api_ipam_encode_capabilities(false, true, ret_len);
+}
+
+/* dockerd has started: it will ask again for what it knows. */
+static int store_ipam_capabilities(struct call *c, struct err *e)
+{
+	return ipam_replay_begin(desired_ipam(store_of(c)), e);
+}
+
+static char *encode_spaces(struct call *c, size_t *ret_len)
+{
+	(void)c;
+	return api_ipam_encode_spaces(IPAM_SPACE_LOCAL, IPAM_SPACE_GLOBAL, ret_len);
+}
+
+static int decode_pool_request(struct call *c, const char *body, size_t len,
+			       struct err *e)
+{
+	return api_ipam_decode_pool_request(body, len, &c->in.pool_request, e);
+}
+
+static void free_pool_request(struct call *c)
+{
+	api_pool_request_free(&c->in.pool_request);
+}
+
+static int store_pool_request(struct call *c, struct err *e)
+{
+	const struct api_pool_request *in = &c->in.pool_request;
+	const char *range = api_options_find(&in->options, "vip-range");
+	const struct ipam_pool_request rq = {.space = in->space,
+					     .pool = in->pool,
+					     .sub_pool = in->sub_pool,
+					     .vip_range = range ? range : "",
+					     .v6 = in->v6};
+
+	return ipam_pool_request(desired_ipam(store_of(c)), &rq, &c->out.pool, e);
+}
+
+static char *encode_pool(struct call *c, size_t *ret_len)
+{
+	return api_ipam_encode_pool(c->out.pool.id, &c->out.pool.pool, NULL, ret_len);
+}
+
+static int decode_pool_release(struct call *c, const char *body, size_t len,
+			       struct err *e)
+{
+	return api_ipam_decode_pool_release(body, len, &c->in.pool_release, e);
+}
+
+static int store_pool_release(struct call *c, struct err *e)
+{
+	return ipam_pool_release(desired_ipam(store_of(c)), c->in.pool_release.pool_id,
+				 e);
+}
+
+static int decode_address_request(struct call *c, const char *body, size_t len,
+				  struct err *e)
+{
+	return api_ipam_decode_address_request(body, len, &c->in.address_request, e);
+}
+
+static void free_address_request(struct call *c)
+{
+	api_address_request_free(&c->in.address_request);
+}
+
+static int store_address_request(struct call *c, struct err *e)
+{
+	const struct api_address_request *in = &c->in.address_request;
+	const struct ipam_address_request rq = {.pool_id = in->pool_id,
+						.address = in->address,
+						.gateway = in->gateway,
+						.serial = in->serial,
+						.owner = in->owner};
+
+	return ipam_address_request(desired_ipam(store_of(c)), &rq, &c->out.address, e);
+}
+
+static char *encode_address(struct call *c, size_t *ret_len)
+{
+	return api_ipam_encode_address(&c->out.address, ret_len);
+}
+
+static int decode_address_release(struct call *c, const char *body, size_t len,
+				  struct err *e)
+{
+	return api_ipam_decode_address_release(body, len, &c->in.address_release, e);
+}
+
+static int store_address_release(struct call *c, struct err *e)
+{
+	return ipam_address_release(desired_ipam(store_of(c)),
+				    c->in.address_release.pool_id,
+				    c->in.address_release.address, e);
+}
+
+/* --- registration ----------------------------------------------------------------------
+ */
+
+static char *encode_activate(struct call *c, size_t *ret_len)
+{
+	(void)c;
+	return api_net_encode_activate(ret_len);
+}
+
+static char *encode_net_capabilities(struct call *c, size_t *ret_len)
+{
+	return api_net_encode_capabilities(c->calls->scope, false, ret_len);
+}
+
+static const struct method methods[] = {
+	{.path = "/Plugin.Activate", .encode = encode_activate},
+	{.path = "/NetworkDriver.GetCapabilities",
+	 .encode = encode_net_capabilities,
+	 .registers = true},
+	{.path = "/NetworkDriver.GwAllocCheck",
+	 .decode = decode_gw_check,
+	 .free = free_gw_check,
+	 .encode = encode_gw_check},
+	{.path = "/NetworkDriver.AllocateNetwork",
+	 .decode = decode_allocate,
+	 .free = free_allocate,
+	 .encode = encode_allocate},
+	{.path = "/NetworkDriver.FreeNetwork", .decode = decode_network_id},
+	{.path = "/NetworkDriver.CreateNetwork",
+	 .decode = decode_network_create,
+	 .free = free_network_create,
+	 .store = store_network_create,
+	 .kernel = kernel_network_create,
+	 .undo = undo_network_create},
+	{.path = "/NetworkDriver.DeleteNetwork",
+	 .decode = decode_network_id,
+	 .store = store_network_delete,
+	 .kernel = kernel_network_delete},
+	{.path = "/NetworkDriver.CreateEndpoint",
+	 .decode = decode_endpoint_create,
+	 .free = free_endpoint_create,
+	 .store = store_endpoint_create,
+	 .kernel = kernel_endpoint_create,
+	 .undo = undo_endpoint_create,
+	 .encode = encode_endpoint_create},
+	{.path = "/NetworkDriver.DeleteEndpoint",
+	 .decode = decode_endpoint_id,
+	 .store = store_endpoint_delete,
+	 .kernel = kernel_endpoint_delete},
+	{.path = "/NetworkDriver.EndpointOperInfo",
+	 .decode = decode_endpoint_id,
+	 .encode = encode_oper_info},
+	{.path = "/NetworkDriver.Join",
+	 .decode = decode_join,
+	 .free = free_join,
+	 .store = store_join,
+	 .kernel = kernel_join,
+	 .undo = undo_join,
+	 .encode = encode_join},
+	{.path = "/NetworkDriver.Leave",
+	 .decode = decode_endpoint_id,
+	 .store = store_leave,
+	 .kernel = kernel_leave},
+	{.path = "/NetworkDriver.ProgramExternalConnectivity",
+	 .decode = decode_external,
+	 .free = free_external,
+	 .store = store_publish,
+	 .kernel = kernel_barrier},
+	{.path = "/NetworkDriver.RevokeExternalConnectivity",
+	 .decode = decode_endpoint_id,
+	 .store = store_unpublish,
+	 .kernel = kernel_barrier},
+	{.path = "/NetworkDriver.DiscoverNew", .decode = decode_discover},
+	{.path = "/NetworkDriver.DiscoverDelete", .decode = decode_discover},
+	{.path = "/IpamDriver.GetCapabilities",
+	 .store = store_ipam_capabilities,
+	 .encode = encode_ipam_capabilities},
+	{.path = "/IpamDriver.GetDefaultAddressSpaces", .encode = encode_spaces},
+	{.path = "/IpamDriver.RequestPool",
+	 .decode = decode_pool_request,
+	 .free = free_pool_request,
+	 .store = store_pool_request,
+	 .encode = encode_pool},
+	{.path = "/IpamDriver.ReleasePool",
+	 .decode = decode_pool_release,
+	 .store = store_pool_release},
+	{.path = "/IpamDriver.RequestAddress",
+	 .decode = decode_address_request,
+	 .free = free_address_request,
+	 .store = store_address_request,
+	 .encode = encode_address},
+	{.path = "/IpamDriver.ReleaseAddress",
+	 .decode = decode_address_release,
+	 .store = store_address_release},
+};
+
+/* --- the way of a call
+ * ------------------------------------------------------------------- */
+
+static void call_free(struct call *c)
+{
+	if (c->method->free)
+		c->method->free(c);
+	free(c);
+}
+
+/* Thread: loop. The last stop of every call. */
+static void call_answer(struct call *c)
+{
+	char *text;
+	size_t len;
+
+	if (c->job.err.code < 0) {
+		log_info("%s refused err=\"%s\"", method_name(c), c->job.err.text);
+		http_reply_error(c->rq, 200, c->job.err.text);
+		call_free(c);
+		return;
+	}
+	text = c->method->encode ? c->method->encode(c, &len) : api_encode_empty(&len);
+	if (text)
+		http_reply(c->rq, 200, JSON_TYPE, text, len);
+	else
+		http_reply_error(c->rq, 500, "out of memory");
+	if (c->method->registers)
+		c->calls->registered(c->calls->ctx);
+	call_free(c);
+}
+
+static void run_answer(struct job *job)
+{
+	call_answer(CONTAINER_OF(job, struct call, job));
+}
+
+static void go_answer(struct call *c)
+{
+	c->job.run = run_answer;
+	c->job.done = NULL;
+	node_post_loop(c->calls->node, &c->job);
+}
+
+/* Thread: store. err: of this attempt; the first error of the call stays. */
+static void attempt(struct call *c, int (*verb)(struct call *c, struct err *e),
+		    struct err *e)
+{
+	int r = desired_attempt_begin(store_of(c), e);
+
+	if (r < 0)
+		return;
+	r = verb(c, e);
+	desired_attempt_end(store_of(c), r == 0);
+	if (r < 0 && e->code == 0)
+		(void)err_sys(e, r, "%s", method_name(c));
+	if (r == 0)
+		e->code = 0; /* a text without a failure is nothing */
+}
+
+static void run_undo(struct job *job)
+{
+	struct call *c = CONTAINER_OF(job, struct call, job);
+	struct err e = {0};
+
+	attempt(c, c->method->undo, &e);
+	if (e.code < 0)
+		log_warning("undoing %s: %s", method_name(c), e.text);
+}
+
+static void done_undo(struct job *job)
+{
+	go_answer(CONTAINER_OF(job, struct call, job));
+}
+
+static void run_kernel(struct job *job)
+{
+	struct call *c = CONTAINER_OF(job, struct call, job);
+	int r = job->err.code;
+
+	if (r < 0) { /* cancelled: we are shutting down */
+		go_answer(c);
+		return;
+	}
+	r = c->method->kernel(c, &job->err);
+	if (r < 0 && job->err.code == 0)
+		(void)err_sys(&job->err, r, "%s", method_name(c));
+	if (r == 0)
+		job->err.code = 0; /* a text without a failure is nothing */
+	if (r == 0 || !c->method->undo) {
+		go_answer(c);
+		return;
+	}
+	c->job.run = run_undo;
+	c->job.done = done_undo;
+	node_post_store_always(c->calls->node, &c->job);
+}
+
+static void run_store(struct job *job)
+{
+	struct call *c = CONTAINER_OF(job, struct call, job);
+
+	attempt(c, c->method->store, &job->err);
+}
+
+static void done_store(struct job *job)
+{
+	struct call *c = CONTAINER_OF(job, struct call, job);
+
+	if (job->err.code < 0 || !c->method->kernel) {
+		go_answer(c);
+		return;
+	}
+	c->job.run = run_kernel;
+	c->job.done = NULL;
+	node_post_kernel(c->calls->node, &c->job);
+}
+
+static const struct method *find_method(const char *path)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
+		if (!strcmp(methods[i].path, path))
+			return &methods[i];
+	return NULL;
+}
+
+/* A request that is not for us at all: nothing is done. */
+static const struct method *check(struct http_request *rq)
+{
+	const struct method *m = find_method(http_request_path(rq));
+	char text[160];
+
+	if (!m) {
+		(void)snprintf(text, sizeof(text), "unknown method %.100s",
+			       http_request_path(rq));
+		http_reply_error(rq, 404, text);
+		return NULL;
+	}
+	if (strcmp(http_request_method(rq), "POST")) {
+		(void)snprintf(text, sizeof(text), "%s wants POST", m->path + 1);
+		http_reply_error(rq, 405, text);
+		return NULL;
+	}
+	return m;
+}
+
+void call_handle(void *ctx, struct http_request *rq)
+{
+	const struct method *m = check(rq);
+	struct err e = {0};
+	struct call *c;
+	size_t len;
+	const char *body = http_request_body(rq, &len);
+
+	if (!m)
+		return;
+	log_debug("%s %.*s", m->path + 1, (int)(len < 512 ? len : 512), body);
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		http_reply_error(rq, 500, "out of memory");
+		return;
+	}
+	c->calls = ctx;
+	c->method = m;
+	c->rq = rq;
+	if (m->decode && m->decode(c, body, len, &e) < 0) {
+		log_warning("%s", e.text);
+		http_reply_error(rq, e.code == -ENOMEM ? 500 : 400, e.text);
+		free(c); /* decode left nothing */
+		return;
+	}
+	if (!m->store) {
+		call_answer(c);
+		return;
+	}
+	c->job.run = run_store;
+	c->job.done = done_store;
+	if (node_post_store(c->calls->node, &c->job) < 0) {
+		http_reply_error(rq, 503, "too many requests are waiting");
+		call_free(c);
+	}
+}

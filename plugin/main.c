@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * fairlead: `serve` is the daemon, everything else is a client of its admin socket
+ * (cli.c). This file wires the parts: settings, node, servers, engine client, signals.
+ */
+#include "driver/kern/ns.h"
+#include "lb/balancer.h"
+#include "plugin/base/mem.h"
+#include "plugin/base/str.h"
+#include "plugin/call.h"
+#include "plugin/cli.h"
+#include "plugin/config.h"
+#include "plugin/control.h"
+#include "plugin/discovery.h"
+#include "plugin/engine.h"
+#include "plugin/node.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+
+#define LOG_MODULE "main"
+#include "plugin/base/log.h"
+
+#define PLUGIN_BODY_LIMIT  (8U << 20) /* a container may publish thousands of ports */
+#define CONTROL_BODY_LIMIT (64U << 10)
+#define CONNECTION_LIMIT   1024
+#define SOCKET_MODE	   0660
+#define DRAIN_POLL_US	   10000
+#define DRAIN_LIMIT_US	   10000000 /* Docker sends SIGKILL 10 s after SIGTERM */
+
+extern char **environ;
+
+struct daemon {
+	struct config config;
+	sd_event *event;
+	const struct balancer_ops *balancer;
+	char balancer_why[160];
+	struct node *node;
+	struct calls calls;
+	struct control *control;
+	struct engine *engine;
+	struct http_server *plugin_server;
+	struct http_server *control_server;
+	sd_event_source *drain;
+	uint64_t drain_end;
+	int result;
+};
+
+/* --- what the parts tell each other ----------------------------------------------------
+ */
+
+static void on_container(void *ctx, const struct engine_container *c)
+{
+	struct daemon *d = ctx;
+
+	discovery_container(d->node, c);
+	for (unsigned int i = 0; i < c->endpoint_count; i++)
+		control_set_network_name(d->control, c->endpoints[i].network_id,
+					 c->endpoints[i].network_name);
+}
+
+static void on_event(void *ctx, const char *container, enum engine_event event,
+		     int signal, enum engine_health health)
+{
+	struct daemon *d = ctx;
+
+	discovery_event(d->node, container, event, signal, health);
+}
+
+static void on_engine_state(void *ctx, const char *version, bool synced, const char *text)
+{
+	struct daemon *d = ctx;
+
+	control_set_engine(d->control, version, synced, text);
+	if (version && !synced)
+		discovery_engine_up(d->node);
+}
+
+/* Docker registers the driver when it starts: its firewall rules are new, too. */
+static void on_registered(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	discovery_engine_up(d->node);
+}
+
+/* --- balancer
+ * ---------------------------------------------------------------------------- */
+
+static int choose_balancer(struct daemon *d, struct err *e)
+{
+	struct err why = {0};
+
+	switch (d->config.balancer) {
+	case CONFIG_BALANCER_IPVS:
+		d->balancer = &balancer_ipvs;
+		break;
+	case CONFIG_BALANCER_NFT:
+		d->balancer = &balancer_nft;
+		break;
+	case CONFIG_BALANCER_AUTO:
+		d->balancer = &balancer_ipvs;
+		if (balancer_ipvs.probe(&why) < 0) {
+			d->balancer = &balancer_nft;
+			(void)snprintf(d->balancer_why, sizeof(d->balancer_why), "%.150s",
+				       why.text);
+		}
+		break;
+	}
+	return d->balancer->probe(e);
+}
+
+/* --- servers
+ * ------------------------------------------------------------------------------- */
+
+/* A socket of this path from systemd, or -1. */
+static int inherited_socket(const char *path)
+{
+	int count = sd_listen_fds(0);
+
+	for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + count; fd++)
+		if (sd_is_socket_unix(fd, SOCK_STREAM, 1, path, 0) > 0)
+			return fd;
+	return -1;
+}
+
+static int make_folder_of(const char *path, struct err *e)
+{
+	char folder[CONFIG_PATH_SIZE];
+	char *slash;
+
+	if (str_copy(folder, sizeof(folder), path) < 0)
+		return err_set(e, -ENAMETOOLONG, "%s: path too long", path);
+	slash = strrchr(folder, '/');
+	if (!slash || slash == folder)
+		return 0;
+	*slash = '\0';
+	if (mkdir(folder, 0755) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "folder %s", folder);
+	return 0;
+}
+
+static int serve_control(struct daemon *d, struct err *e)
+{
+	const struct http_config config = {
+		.path = d->config.control_socket,
+		.listen_fd = inherited_socket(d->config.control_socket),
+		.mode = SOCKET_MODE,
+		.body_limit = CONTROL_BODY_LIMIT,
+		.connection_limit = CONNECTION_LIMIT,
+		.handler = control_handle,
+		.ctx = d->control};
+	int r = make_folder_of(config.path, e);
+
+	return r < 0 ? r : http_server_new(d->event, &config, &d->control_server, e);
+}
+
+static int serve_plugin(struct daemon *d, struct err *e)
+{
+	const struct http_config config = {
+		.path = d->config.plugin_socket,
+		.listen_fd = inherited_socket(d->config.plugin_socket),
+		.mode = SOCKET_MODE,
+		.body_limit = PLUGIN_BODY_LIMIT,
+		.connection_limit = CONNECTION_LIMIT,
+		.handler = call_handle,
+		.ctx = &d->calls};
+	int r = make_folder_of(config.path, e);
+
+	return r < 0 ? r : http_server_new(d->event, &config, &d->plugin_server, e);
+}
+
+static void quit(struct daemon *d, int result)
+{
+	d->result = result;
+	(void)sd_event_exit(d->event, 0); /* the loop runs: this is called from it */
+}
+
+/* What was there before is in place: now Docker may come. */
+static void on_ready(void *ctx, const struct err *state)
+{
+	const struct engine_callbacks callbacks = {on_container, on_event,
+						   on_engine_state, ctx};
+	struct daemon *d = ctx;
+	struct err e = {0};
+	int r;
+
+	if (state->code < 0)
+		log_error("starting all the same: %s", state->text);
+	r = engine_new(d->event, d->config.docker_host, &callbacks, &d->engine, &e);
+	if (r == 0)
+		r = serve_plugin(d, &e);
+	if (r < 0) {
+		log_error("%s", e.text);
+		quit(d, 1);
+		return;
+	}
+	control_set_ready(d->control, true);
+	log_info("ready socket=%s balancer=%s%s%s", d->config.plugin_socket,
+		 d->balancer->name, d->balancer_why[0] ? " because=" : "",
+		 d->balancer_why);
+	(void)sd_notify(0, "READY=1"); /* not under systemd: nothing */
+}
+
+/* --- end
+ * ---------------------------------------------------------------------------------------
+ */
+
+static int on_drain(sd_event_source *source, uint64_t now, void *userdata)
+{
+	struct daemon *d = userdata;
+	unsigned int pending =
+		d->plugin_server ? http_server_pending(d->plugin_server) : 0;
+
+	if (pending == 0 || now >= d->drain_end) {
+		if (pending)
+			log_warning("%u requests are cut off", pending);
+		quit(d, 0);
+		return 0;
+	}
+	(void)sd_event_source_set_time_relative(source, DRAIN_POLL_US);
+	(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+/* Requests in hand are finished; Docker would repeat a lost one with an empty body. */
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
+		     void *userdata)
+{
+	struct daemon *d = userdata;
+	uint64_t now;
+
+	(void)source;
+	if (d->drain)
+		return 0;
+	log_info("stopping signal=%u; the kernel goes on balancing", si->ssi_signo);
+	(void)sd_notify(0, "STOPPING=1");
+	if (d->plugin_server)
+		http_server_drain(d->plugin_server);
+	(void)sd_event_now(d->event, CLOCK_MONOTONIC, &now);
+	d->drain_end = now + DRAIN_LIMIT_US;
+	if (sd_event_add_time(d->event, &d->drain, CLOCK_MONOTONIC, now, 0, on_drain, d) <
+	    0)
+		quit(d, 1);
+	return 0;
+}
+
+static int block_signals(sigset_t *ret)
+{
+	(void)sigemptyset(ret);
+	(void)sigaddset(ret, SIGTERM);
+	(void)sigaddset(ret, SIGINT);
+	(void)sigaddset(ret, SIGPIPE);
+	return sigprocmask(SIG_BLOCK, ret, NULL) < 0 ? -errno : 0;
+}
+
+static int handle_signals(struct daemon *d, struct err *e)
+{
+	int r = sd_event_add_signal(d->event, NULL, SIGTERM, on_signal, d);
+
+	if (r >= 0)
+		r = sd_event_add_signal(d->event, NULL, SIGINT, on_signal, d);
+	return r < 0 ? err_sys(e, r, "signals") : 0;
+}
+
+/* --- start
+ * ---------------------------------------------------------------------------------------
+ */
+
+static int make_dir(const char *path, mode_t mode, struct err *e)
+{
+	if (mkdir(path, mode) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "folder %s", path);
+	return 0;
+}
+
+static int start_node(struct daemon *d, struct err *e)
+{
+	const struct config *c = &d->config;
+	const struct node_config config = {
+		.desired = {.state_dir = c->state_dir,
+			    .ipam = {.default_pools4 = c->default_pools.v4.cidr,
+				     .default_size4 = c->default_pools.v4.size,
+				     .default_pools6 = c->default_pools.v6.cidr,
+				     .default_size6 = c->default_pools.v6.size},
+			    .mtu = c->mtu,
+			    .schedulers = d->balancer->schedulers,
+			    .balancer = d->balancer->name},
+		.balancer = d->balancer,
+		.run_dir = c->run_dir,
+		.dns = c->dns,
+		.reconcile_s = c->reconcile_interval_s,
+		.ready = on_ready,
+		.ctx = d,
+	};
+
+	return node_new(d->event, &config, &d->node, e);
+}
+
+static int start(struct daemon *d, struct err *e)
+{
+	int r = make_dir(d->config.state_dir, 0700, e);
+
+	if (r == 0)
+		r = make_dir(d->config.run_dir, 0755, e);
+	if (r == 0)
+		r = ns_setup(d->config.run_dir, e);
+	if (r == 0)
+		r = choose_balancer(d, e);
+	if (r == 0)
+		r = handle_signals(d, e);
+	if (r == 0)
+		r = start_node(d, e);
+	if (r == 0) {
+		const struct control_config config = {d->node, d->balancer->name,
+						      d->balancer_why};
+
+		d->calls = (struct calls){
+			d->node,
+			d->config.scope == CONFIG_SCOPE_GLOBAL ? "global" : "local",
+			on_registered, d};
+		r = control_new(&config, &d->control, e);
+	}
+	if (r == 0)
+		r = serve_control(d, e);
+	return r;
+}
+
+/* Servers first: their requests hold jobs of the node. */
+static void stop(struct daemon *d)
+{
+	engine_free(d->engine);
+	node_free(d->node);
+	http_server_free(d->plugin_server);
+	http_server_free(d->control_server);
+	control_free(d->control);
+	sd_event_source_disable_unref(d->drain);
+	sd_event_unref(d->event);
+}
+
+static int serve(char *const *args)
+{
+	struct daemon d = {0};
+	struct err e = {0};
+	sigset_t signals;
+	int r = config_load(args, environ, &d.config, &e);
+
+	if (r == CONFIG_HELP) {
+		config_print_help(stdout);
+		return 0;
+	}
+	if (r < 0) {
+		(void)fprintf(stderr, "fairlead: %s\n", e.text);
+		return 2;
+	}
+	if (log_setup(d.config.log) < 0) {
+		(void)fprintf(stderr, "fairlead: bad log setting %s\n", d.config.log);
+		return 2;
+	}
+	r = block_signals(&signals);
+	if (r == 0)
+		r = sd_event_new(&d.event);
+	if (r >= 0)
+		r = start(&d, &e);
+	if (r >= 0)
+		r = sd_event_loop(d.event);
+	if (r < 0) {
+		log_error("%s", e.code ? e.text : strerror(-r));
+		d.result = 1;
+	}
+	stop(&d);
+	return d.result;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "serve"))
+		return serve(argv + 2);
+	return cli_main(argc, argv);
+}
