@@ -195,15 +195,25 @@ static struct pool_span range_of(const struct cidr *pool, const struct cidr *sub
 }
 
 /*
- * A pool of the space that the wish would share addresses with, or NULL. Several
- * sub-pools of the very same pool share its set, so they need not differ; else what
- * counts is the ranges that addresses are chosen from.
+ * A Swarm leader's pools never overlap, and it tells all of them when it comes. So one
+ * that it has not confirmed since is left from an earlier leadership.
+ */
+static bool is_left_over(const struct ipam *m, const struct ipam_pool *pool)
+{
+	return is_global(pool->set) && pool->round < m->round;
+}
+
+/*
+ * A pool of the space, left over or not, that the wish would share addresses with; NULL
+ * for none. Several sub-pools of the very same pool share its set, so they may overlap;
+ * else what counts is the ranges that addresses are chosen from.
  */
 static struct ipam_pool *find_overlap(const struct ipam *m, const char *space,
-				      const struct pool_wish *w)
+				      const struct pool_wish *w, bool left_over)
 {
 	struct pool_span whole = pool_span_of(&w->pool);
 	struct pool_span range = range_of(&w->pool, &w->sub);
+	bool has_sub = addr_is_set(&w->sub.addr);
 	struct ipam_pool *pool;
 
 	for (size_t i = 0; i < m->table.span_count; i++) {
@@ -211,41 +221,34 @@ static struct ipam_pool *find_overlap(const struct ipam *m, const char *space,
 
 		if (!pool_span_overlaps(&set->span, &whole) || strcmp(set->space, space))
 			continue;
-		if (!addr_is_set(&w->sub.addr))
-			return TAILQ_FIRST(&set->pools);
-		if (!pool_span_compare(&set->span, &whole))
+		if (has_sub && !pool_span_compare(&set->span, &whole))
 			continue;
 		TAILQ_FOREACH (pool, &set->pools, link) {
 			struct pool_span other =
 				range_of(&pool->shape.pool, &pool->shape.sub);
 
-			if (pool_span_overlaps(&other, &range))
+			if (is_left_over(m, pool) == left_over &&
+			    (!has_sub || pool_span_overlaps(&other, &range)))
 				return pool;
 		}
 	}
 	return NULL;
 }
 
-/*
- * A Swarm leader's pools never overlap. So one that it has not confirmed since it came
- * is left from an earlier leadership, and yields to one that it asks for now.
- */
+/* Pools that are left over yield. */
 static int check_overlap(struct ipam *m, const char *space, const struct pool_wish *w,
 			 struct err *e)
 {
+	struct ipam_pool *pool = find_overlap(m, space, w, false);
 	char text[CIDR_TEXT_SIZE];
-	struct ipam_pool *pool;
-	int r;
+	int r = 0;
 
-	while ((pool = find_overlap(m, space, w))) {
-		if (!is_global(pool->set) || pool->round == m->round)
-			return err_set(e, -EEXIST, "pool %s overlaps pool %s",
-				       cidr_format(&w->pool, text), pool->id);
+	if (pool)
+		return err_set(e, -EEXIST, "pool %s overlaps pool %s",
+			       cidr_format(&w->pool, text), pool->id);
+	while (r == 0 && (pool = find_overlap(m, space, w, true)))
 		r = drop_pool(m, pool, e);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	return r;
 }
 
 /* A pool nothing overlaps, here and outside. */
