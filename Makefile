@@ -40,7 +40,8 @@ HARDEN_release := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 SAN := $(SAN_$(VARIANT)) $(HARDEN_$(VARIANT))
 OWN := -std=gnu11 -D_GNU_SOURCE -DFAIRLEAD_VERSION='"$(VERSION)"' -I. $(WARN) $(WERROR) \
 	$(PKG_CFLAGS) $(SAN) -MMD -MP
-OWN_LDFLAGS := -pthread $(SAN) $(if $(filter release,$(VARIANT)),-pie -Wl,-z,relro,-z,now)
+LINK_release := -pie -Wl,-z,relro,-z,now
+OWN_LDFLAGS := -pthread $(SAN) $(LINK_$(VARIANT))
 
 # --- sources: one archive a folder, linked in the order of the allowed arrows -----
 DIRS := plugin driver ipam lb dns lbtypes kern base
@@ -101,6 +102,129 @@ $(foreach d,$(DIRS),$(foreach l,unit netns,$(eval $(call test_rule,$(d),$(l)))))
 unit-bin: $(UNIT_BIN)
 netns-bin: $(NETNS_BIN)
 
-.PHONY: all unit-bin netns-bin
+# No root, no network.
+check: unit-bin $(B)/fairlead
+	@tests/run unit
+
+# Everything; installs the Debian packages that are missing. LAYERS= for some of them.
+LAYERS ?= unit netns engine lab asan tsan lint
+test: deps-test
+	@$(MAKE) --no-print-directory all unit-bin netns-bin
+	@$(MAKE) --no-print-directory VARIANT=asan unit-bin netns-bin
+	@$(MAKE) --no-print-directory VARIANT=tsan unit-bin netns-bin
+	@tests/run $(LAYERS)
+
+deps-build:
+	@tests/deps.sh build
+deps-test:
+	@tests/deps.sh build test engine lab
+deps-demo:
+	@tests/deps.sh build demo
+# What is missing to build, installs nothing.
+deps:
+	@$(PKG_CONFIG) --print-errors --exists $(foreach p,$(PKGS),"$(subst >=, >= ,$(p))") && \
+		echo "all libraries are there" || \
+		{ echo "Debian: apt install $$(tests/deps.sh --list build | tr '\n' ' ')"; exit 1; }
+
+demo: deps-demo
+	@$(MAKE) --no-print-directory all
+	@tests/demo/demo
+
+bench: deps-test
+	@$(MAKE) --no-print-directory all
+	@tests/bench/run
+
+# --- fuzzing: make fuzz TARGET=dns_wire SECS=60 (clang) -------------------------------
+SECS ?= 60
+FUZZ_uses_dns_wire := $(src_dns) $(src_lbtypes) $(src_kern) $(src_base)
+FUZZ_uses_api := plugin/api_json.c plugin/api_net.c plugin/api_ipam.c $(src_base)
+fuzz:
+	@mkdir -p build/fuzz/$(TARGET)
+	clang $(filter-out -Werror,$(OWN)) -g -O1 -fsanitize=fuzzer,address,undefined \
+		-o build/fuzz/fuzz_$(TARGET) tests/fuzz/fuzz_$(TARGET).c \
+		$(FUZZ_uses_$(TARGET)) -pthread $(PKG_LIBS)
+	build/fuzz/fuzz_$(TARGET) -max_total_time=$(SECS) build/fuzz/$(TARGET) \
+		tests/fuzz/corpus/$(TARGET)
+
+# --- looking at the code -----------------------------------------------------------------
+C_FILES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+SH_FILES := $(shell git grep -lE '^\#!.*(bash|/sh)|shellcheck shell=' -- tests packaging .ci 2>/dev/null)
+
+lint: format-check lint-includes lint-size lint-man shellcheck cppcheck tidy
+
+format-check:
+	@$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
+format:
+	@$(CLANG_FORMAT) -i $(C_FILES)
+lint-includes:
+	@tests/lint-includes.sh
+lint-size:
+	@tests/lint-size.sh
+lint-man: $(B)/fairlead
+	@tests/lint-man.sh $(B)/fairlead
+shellcheck:
+	@shellcheck $(SH_FILES)
+cppcheck:
+	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--suppress=missingIncludeSystem --error-exitcode=1 -j2 -I. \
+		-DFAIRLEAD_VERSION='"$(VERSION)"' $(SRC)
+tidy:
+	@printf '%s\n' $(SRC) | xargs -P2 -n4 sh -c '$(CLANG_TIDY) --quiet --warnings-as-errors="*" \
+		"$$@" -- $(filter-out -f% -W%,$(subst ','\'',$(OWN))) 2>&1 | \
+		grep -vE "^[0-9]+ warnings? (generated|treated)|^Suppressed|^Use -header-filter" || :; ' tidy \
+		> build/tidy.log; cat build/tidy.log; ! grep -q "error:" build/tidy.log
+
+# --- installing ----------------------------------------------------------------------------
+INSTALLED := $(SBINDIR)/fairlead $(MANDIR)/man8/fairlead.8 $(MANDIR)/man5/fairlead.conf.5 \
+	$(UNITDIR)/fairlead.service $(UNITDIR)/fairlead.socket
+
+install: $(B)/fairlead
+	install -D -m 755 $(B)/fairlead $(DESTDIR)$(SBINDIR)/fairlead
+	install -D -m 644 packaging/man/fairlead.8 $(DESTDIR)$(MANDIR)/man8/fairlead.8
+	install -D -m 644 packaging/man/fairlead.conf.5 $(DESTDIR)$(MANDIR)/man5/fairlead.conf.5
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's|@SBINDIR@|$(SBINDIR)|' packaging/systemd/fairlead.service \
+		> $(DESTDIR)$(UNITDIR)/fairlead.service
+	install -m 644 packaging/systemd/fairlead.socket $(DESTDIR)$(UNITDIR)/fairlead.socket
+	chmod 644 $(DESTDIR)$(UNITDIR)/fairlead.service
+	test -e $(DESTDIR)/etc/fairlead/fairlead.conf || \
+		install -D -m 644 packaging/fairlead.conf $(DESTDIR)/etc/fairlead/fairlead.conf
+
+# The configuration stays.
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+
+# A managed plugin, ready for `docker plugin create fairlead build/plugin`.
+PLUGIN_NAME ?= fairlead
+PLUGIN_STATE ?= /var/lib/fairlead
+plugin-dir: $(B)/fairlead
+	packaging/docker-plugin/make-dir $(B)/fairlead build/plugin $(PLUGIN_STATE)
+plugin: plugin-dir
+	install -d -m 700 $(PLUGIN_STATE)
+	docker plugin create $(PLUGIN_NAME) build/plugin
+	@echo "now: docker plugin enable $(PLUGIN_NAME)"
+
+dist:
+	git archive --prefix=fairlead-$(VERSION)/ -o fairlead-$(VERSION).tar.gz HEAD
+
+clean:
+	rm -rf build fairlead-*.tar.gz
+
+help:
+	@echo "all          the program, build/release/fairlead"
+	@echo "check        unit tests: no root, no network"
+	@echo "test         all test layers (root; installs missing Debian packages)"
+	@echo "demo         the whole story on this machine's Docker, or one of its own (root)"
+	@echo "bench        figures, with ratios (root)"
+	@echo "install      DESTDIR=, PREFIX=$(PREFIX); uninstall"
+	@echo "plugin-dir   a managed Docker plugin in build/plugin; plugin: creates it"
+	@echo "lint         format, includes, sizes, man pages, shellcheck, cppcheck, clang-tidy"
+	@echo "fuzz         TARGET=dns_wire|api SECS=60"
+	@echo "deps         which libraries are missing; dist, clean, format"
+	@echo "variables    VARIANT=release|debug|asan|tsan  V=1  CC CFLAGS CPPFLAGS LDFLAGS"
+
+.PHONY: all unit-bin netns-bin check test deps deps-build deps-test deps-demo demo bench fuzz \
+	lint format-check format lint-includes lint-size lint-man shellcheck cppcheck tidy install \
+	uninstall plugin-dir plugin dist clean help
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -34,6 +34,7 @@ enum engine_health {
 
 struct engine_endpoint {
 	const char *network_id;
+	const char *network_name;
 	const char *endpoint_id; /* never empty */
 };
 

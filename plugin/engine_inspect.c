@@ -107,7 +107,9 @@ static void read_endpoints(json_t *networks, struct engine_inspection *in)
 		if (c->endpoint_count == ENGINE_ENDPOINTS_MAX)
 			return;
 		in->endpoints[c->endpoint_count++] = (struct engine_endpoint){
-			.network_id = get_string(value, "NetworkID"), .endpoint_id = id};
+			.network_id = get_string(value, "NetworkID"),
+			.network_name = name,
+			.endpoint_id = id};
 	}
 }
 

@@ -9,7 +9,7 @@ declare -A PACKAGES=(
 	[build]="gcc make pkg-config libc6-dev libmicrohttpd-dev libjansson-dev
 		libnl-3-dev libnl-route-3-dev libnl-genl-3-dev libnl-nf-3-dev
 		libnftnl-dev libmnl-dev libc-ares-dev libsqlite3-dev
-		libsystemd-dev libcurl4-openssl-dev"
+		libsystemd-dev libcurl4-openssl-dev uthash-dev"
 	[test]="libcmocka-dev bats clang clang-format clang-tidy cppcheck
 		shellcheck libclang-rt-14-dev iproute2 iputils-ping nftables
 		iptables conntrack curl dnsutils jq procps util-linux man-db"
