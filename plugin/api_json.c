@@ -396,8 +396,13 @@ struct cidr *api_cidr_map(const struct api_node *node, unsigned int max,
 	*ret_count = 0;
 	if (!list)
 		return NULL;
-	json_object_foreach(node->json, name, v) list[(*ret_count)++] =
-		api_cidr(node, name, API_REQUIRED);
+	json_object_foreach(node->json, name, v)
+	{
+		struct cidr c = api_cidr(node, name, API_OPTIONAL);
+
+		if (addr_is_set(&c.addr))
+			list[(*ret_count)++] = c;
+	}
 	return list;
 }
 

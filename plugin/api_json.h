@@ -103,7 +103,8 @@ unsigned int api_count(const struct api_node *node, unsigned int max);
 struct api_node api_item(const struct api_node *list, unsigned int i);
 /* All members that are text, switch or whole number; others are left out. */
 void api_option_map(const struct api_node *node, struct api_options *ret);
-/* All members, which must be addresses with prefix: calloc'd, NULL if there is none. */
+/* All members that are not empty, which must be addresses with prefix: calloc'd, NULL if
+ * there is none. */
 struct cidr *api_cidr_map(const struct api_node *node, unsigned int max,
 			  unsigned int *ret_count);
 /* calloc that makes an error of its failure; count 0: NULL. */

@@ -117,7 +117,7 @@ static struct api_port_map read_mapping(const struct api_node *node)
 		.host_port_end = (uint16_t)api_number(node, "HostPortEnd", UINT16_MAX),
 	};
 
-	if (!m.host_port_end)
+	if (!m.host_port_end || !m.host_port)
 		m.host_port_end = m.host_port;
 	if (m.host_port_end < m.host_port)
 		api_fail(node, "HostPortEnd", "is lower than HostPort");
