@@ -15,7 +15,7 @@ BUSYBOX=${BUSYBOX:-/bin/busybox}
 die() { printf 'image.sh: %s\n' "$*" >&2; exit 1; }
 
 build_okhttpd() {
-	[[ ! $OUT/okhttpd -nt $SRC ]] || return 0
+	if [[ -e $OUT/okhttpd && ! $OUT/okhttpd -ot $SRC ]]; then return; fi
 	gcc -std=gnu11 -O2 -Wall -Wextra -static -o "$OUT/okhttpd.$$" "$SRC" ||
 		die "cannot compile $SRC"
 	mv "$OUT/okhttpd.$$" "$OUT/okhttpd"
@@ -23,7 +23,7 @@ build_okhttpd() {
 
 build_tar() {
 	local dir name tar=$OUT/image.tar
-	[[ ! ($tar -nt $OUT/okhttpd && $tar -nt $BUSYBOX) ]] || return 0
+	if [[ -e $tar && ! $tar -ot $OUT/okhttpd && ! $tar -ot $BUSYBOX ]]; then return; fi
 	[[ -x $BUSYBOX ]] || die "no $BUSYBOX (Debian package busybox-static)"
 	dir=$(mktemp -d "$OUT/root.XXXXXX")
 	chmod 755 "$dir"
