@@ -624,8 +624,8 @@ unsigned int actual_repairs(const struct actual *a)
 
 static int start_timers(struct actual *a, struct err *e)
 {
-	int r = sd_event_add_time_relative(a->event, &a->retry, CLOCK_MONOTONIC,
-					   UINT64_MAX, 0, on_retry, a);
+	int r = sd_event_add_time(a->event, &a->retry, CLOCK_MONOTONIC, UINT64_MAX, 0,
+				  on_retry, a);
 
 	if (r >= 0)
 		r = sd_event_source_set_enabled(a->retry, SD_EVENT_OFF);
