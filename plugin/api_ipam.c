@@ -53,7 +53,7 @@ int api_ipam_decode_pool_release(const char *body, size_t len,
 {
 	struct api_document doc;
 	struct api_node root = api_open(&doc, METHOD("ReleasePool"), body, len);
-	struct api_pool_release rq;
+	struct api_pool_release rq = {0};
 	int r;
 
 	api_text(&root, "PoolID", API_REQUIRED, rq.pool_id, sizeof(rq.pool_id));
@@ -102,7 +102,7 @@ int api_ipam_decode_address_release(const char *body, size_t len,
 {
 	struct api_document doc;
 	struct api_node root = api_open(&doc, METHOD("ReleaseAddress"), body, len);
-	struct api_address_release rq;
+	struct api_address_release rq = {0};
 	int r;
 
 	api_text(&root, "PoolID", API_REQUIRED, rq.pool_id, sizeof(rq.pool_id));

@@ -261,7 +261,7 @@ int api_net_decode_network_id(const char *method, const char *body, size_t len,
 {
 	struct api_document doc;
 	struct api_node root = api_open(&doc, method, body, len);
-	struct api_network_id rq;
+	struct api_network_id rq = {0};
 	int r;
 
 	api_id(&root, "NetworkID", rq.network);
@@ -303,7 +303,7 @@ int api_net_decode_endpoint_id(const char *method, const char *body, size_t len,
 {
 	struct api_document doc;
 	struct api_node root = api_open(&doc, method, body, len);
-	struct api_endpoint_id rq;
+	struct api_endpoint_id rq = {0};
 	int r;
 
 	read_endpoint_id(&root, rq.network, rq.endpoint);
