@@ -10,8 +10,12 @@
  * A service is (network, project, name). A backend is an endpoint whose container (or
  * driver option) names the service. Its state:
  *   starting -> active <-> unhealthy, paused; active -> draining -> gone (at Leave).
- * Only active backends have weight > 0; when none is active, unhealthy ones (not
- * starting, draining or paused ones) get traffic: fail open.
+ * Only active backends have weight > 0; when none has, unhealthy ones (not starting,
+ * draining or paused ones) get traffic: fail open.
+ *
+ * Bad input (-EINVAL, -ENOENT) changes nothing. After another error (database, memory)
+ * what was to change waits, written and told by the next call that succeeds, or undone
+ * by registry_reload. Callbacks must not call the registry.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -130,8 +134,8 @@ int registry_container_event(struct registry *r, const char *container,
 uint64_t registry_deadline(const struct registry *r);
 int registry_expire(struct registry *r, uint64_t now_ms, struct err *e);
 
-/* Calls fn for the view of every service that has a VIP or backends: the kernel's and
- * the DNS' first picture at start. */
+/* Calls fn for the view of every service: the kernel's and the DNS' first picture at
+ * start. A service stays without backends while it has a VIP. */
 void registry_each_view(struct registry *r, void (*fn)(void *ctx, struct lb_view *v),
 			void *ctx);
 /* Service and project of an endpoint, as told by assigned; NULL: none or unknown. */
@@ -157,6 +161,7 @@ struct registry_service_info {
 	unsigned int backend_count;
 };
 
+/* network NULL: of all. By network, project and name. */
 void registry_list(struct registry *r, const char *network,
 		   void (*fn)(void *ctx, const struct registry_service_info *info),
 		   void *ctx);

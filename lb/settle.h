@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef LB_SETTLE_H
+#define LB_SETTLE_H
+/*
+ * The decisions of the registry: to which service an endpoint belongs, and which VIP,
+ * scheduler and mode a service has. They depend on the model alone, so a model that was
+ * loaded again comes to the same ones. Thread: store.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lb/model.h"
+#include "plugin/base/err.h"
+
+struct settle_config {
+	uint32_t schedulers;  /* bit 1 << enum lb_scheduler */
+	const char *balancer; /* for error texts */
+	bool quiet;	      /* do not log errors: they were before */
+};
+
+/* Reads the options of ep again and moves it to its service, which is made if need be.
+ * -ENOMEM. */
+int settle_endpoint(struct model *m, const struct settle_config *config,
+		    struct model_endpoint *ep, struct err *e);
+
+/*
+ * Decides for every service that waits for it (MODEL_PENDING_SETTLE), and builds its
+ * next view. One without backends stays while it has a VIP; when a range is full, the
+ * longest unused service is removed for its VIP. -ENOMEM: may be called again.
+ */
+int settle_services(struct model *m, const struct settle_config *config, struct err *e);
+
+#endif
