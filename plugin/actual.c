@@ -25,8 +25,9 @@
 #include "plugin/base/log.h"
 
 /* A link is up before its namespace can be opened: look again soon, for a while. */
-#define ATTACH_RETRY_US	 20000
-#define ATTACH_TRIES_MAX 250
+#define ATTACH_RETRY_US	  20000
+#define ATTACH_TRIES_MAX  250
+#define TIMER_ACCURACY_US 1000 /* 0 would mean a quarter of a second */
 
 struct net {
 	UT_hash_handle hh;
@@ -624,8 +625,8 @@ unsigned int actual_repairs(const struct actual *a)
 
 static int start_timers(struct actual *a, struct err *e)
 {
-	int r = sd_event_add_time(a->event, &a->retry, CLOCK_MONOTONIC, UINT64_MAX, 0,
-				  on_retry, a);
+	int r = sd_event_add_time(a->event, &a->retry, CLOCK_MONOTONIC, UINT64_MAX,
+				  TIMER_ACCURACY_US, on_retry, a);
 
 	if (r >= 0)
 		r = sd_event_source_set_enabled(a->retry, SD_EVENT_OFF);

@@ -361,8 +361,7 @@ void api_option_map(const struct api_node *node, struct api_options *ret)
 	ret->list = api_alloc(node, count, sizeof(*ret->list));
 	if (!ret->list)
 		return;
-	json_object_foreach(node->json, name, v)
-	{
+	json_object_foreach (node->json, name, v) {
 		const char *text = option_text(v, buf);
 		struct api_option *o = &ret->list[ret->count];
 
@@ -396,8 +395,7 @@ struct cidr *api_cidr_map(const struct api_node *node, unsigned int max,
 	*ret_count = 0;
 	if (!list)
 		return NULL;
-	json_object_foreach(node->json, name, v)
-	{
+	json_object_foreach (node->json, name, v) {
 		struct cidr c = api_cidr(node, name, API_OPTIONAL);
 
 		if (addr_is_set(&c.addr))

@@ -137,8 +137,7 @@ static void print_errors(FILE *out, unsigned int first, const json_t *errors)
 	size_t i;
 	json_t *value;
 
-	json_array_foreach(errors, i, value)
-	{
+	json_array_foreach (errors, i, value) {
 		char text[ITEM_SIZE];
 
 		(void)snprintf(text, sizeof(text), "! %s",
@@ -153,8 +152,9 @@ static void line_list(struct line *l, const char *label, const json_t *list)
 	size_t i;
 	json_t *value;
 
-	json_array_foreach(list, i, value) if (!str_is_empty(json_string_value(value)))
-		line_item(l, "%s%s", label, json_string_value(value));
+	json_array_foreach (list, i, value)
+		if (!str_is_empty(json_string_value(value)))
+			line_item(l, "%s%s", label, json_string_value(value));
 }
 
 /* "label n", if it is a number. */
@@ -250,8 +250,7 @@ static void print_row(FILE *out, const struct columns *cols, const json_t *backe
 	cell_number(out, json_object_get(backend, "weight"), 6);
 	cell(out, get_text(backend, "state"), 9);
 	cell_number(out, json_object_get(backend, "connections"), 5);
-	json_array_foreach(addresses, i, value)
-	{
+	json_array_foreach (addresses, i, value) {
 		const char *text = json_string_value(value);
 
 		if (i > 0) { /* further addresses below the first */
@@ -275,13 +274,11 @@ static void measure(const json_t *backends, struct columns *ret)
 	json_t *backend;
 	json_t *value;
 
-	json_array_foreach(backends, i, backend)
-	{
+	json_array_foreach (backends, i, backend) {
 		unsigned int w = width(get_text(backend, "container"));
 
 		name = w > name ? w : name;
-		json_array_foreach(json_object_get(backend, "address"), k, value)
-		{
+		json_array_foreach (json_object_get(backend, "address"), k, value) {
 			w = json_is_string(value) ? width(json_string_value(value)) : 1;
 			address = w > address ? w : address;
 		}
@@ -312,7 +309,8 @@ static void print_backends(FILE *out, const json_t *backends)
 	cell(out, "STATE", 9);
 	cell(out, "CONNS", 5);
 	fputs("ADDRESS\n", out);
-	json_array_foreach(backends, i, backend) print_row(out, &cols, backend);
+	json_array_foreach (backends, i, backend)
+		print_row(out, &cols, backend);
 }
 
 static void print_service(FILE *out, const json_t *service)
@@ -371,7 +369,8 @@ static void print_network(FILE *out, const json_t *network)
 		(void)snprintf(text, sizeof(text), "! sandbox: %s", sandbox);
 		print_words(out, 2, 4, text);
 	}
-	json_array_foreach(services, i, service) print_service(out, service);
+	json_array_foreach (services, i, service)
+		print_service(out, service);
 }
 
 int cli_status_print(const char *json, size_t len, FILE *out, struct err *e)
@@ -386,7 +385,8 @@ int cli_status_print(const char *json, size_t len, FILE *out, struct err *e)
 		return err_set(e, -EINVAL, "status: %s",
 			       root ? "not an object" : je.text);
 	print_head(out, root);
-	json_array_foreach(networks, i, network) print_network(out, network);
+	json_array_foreach (networks, i, network)
+		print_network(out, network);
 	if (json_array_size(networks) == 0)
 		fputs("no networks\n", out);
 	if (fflush(out) || ferror(out))

@@ -246,7 +246,7 @@ static const struct setting settings[] = {
 		.name = "control-socket",
 		.value = "PATH",
 		.initial = "/run/fairlead/control.sock",
-		.help = "socket for fairlead status and for metrics",
+		.help = "socket for fairlead status and health checks",
 		.parse = parse_path,
 		FIELD(control_socket),
 	},

@@ -217,9 +217,8 @@ static void write_service_ports(const struct status *s, json_t *o,
 	size_t i;
 
 	for (unsigned int b = 0; b < info->backend_count; b++) {
-		json_array_foreach(json_object_get(s->ports, info->backends[b].endpoint),
-				   i, port)
-		{
+		json_array_foreach (json_object_get(s->ports, info->backends[b].endpoint),
+				    i, port) {
 			const char *text =
 				json_string_value(json_object_get(port, "text"));
 			json_t *error = json_object_get(port, "error");
@@ -355,8 +354,7 @@ static void status_answer(struct job *job)
 	set_text(balancer, "name", c->config.balancer);
 	set_text(balancer, "why", c->config.balancer_why);
 	(void)json_object_set_new(s->root, "balancer", balancer);
-	json_array_foreach(s->networks, i, network)
-	{
+	json_array_foreach (s->networks, i, network) {
 		const struct network_name *n;
 
 		HASH_FIND_STR(c->names, json_string_value(json_object_get(network, "id")),
@@ -379,8 +377,7 @@ static void status_kernel(struct job *job)
 	json_t *network;
 	size_t i;
 
-	json_array_foreach(s->networks, i, network)
-	{
+	json_array_foreach (s->networks, i, network) {
 		const char *id = json_string_value(json_object_get(network, "id"));
 		char error[sizeof(job->err.text)];
 		unsigned int mtu;

@@ -80,8 +80,7 @@ static void read_labels(json_t *labels, struct engine_inspection *in)
 	const char *name;
 	json_t *value;
 
-	json_object_foreach(labels, name, value)
-	{
+	json_object_foreach (labels, name, value) {
 		if (!label_wanted(name) || !json_is_string(value))
 			continue;
 		if (c->label_count == ENGINE_LABELS_MAX)
@@ -98,8 +97,7 @@ static void read_endpoints(json_t *networks, struct engine_inspection *in)
 	const char *name;
 	json_t *value;
 
-	json_object_foreach(networks, name, value)
-	{
+	json_object_foreach (networks, name, value) {
 		const char *id = get_string(value, "EndpointID");
 
 		if (str_is_empty(id))
@@ -183,8 +181,7 @@ int engine_parse_list(const char *text, size_t len, char (**ret_ids)[ENGINE_ID_S
 	ids = calloc(count ? count : 1, sizeof(*ids));
 	if (!ids)
 		return err_sys(e, -ENOMEM, "list of containers");
-	json_array_foreach(root, i, value)
-	{
+	json_array_foreach (root, i, value) {
 		const char *id = get_string(value, "Id");
 
 		if (!engine_id_valid(id))

@@ -27,7 +27,7 @@
 #define LOG_MODULE "main"
 #include "plugin/base/log.h"
 
-#define PLUGIN_BODY_LIMIT  (8U << 20) /* a container may publish thousands of ports */
+#define PLUGIN_BODY_LIMIT  (16U << 20) /* EXPOSE 1-65535 is 1.6 MB for each list */
 #define CONTROL_BODY_LIMIT (64U << 10)
 #define CONNECTION_LIMIT   1024
 #define SOCKET_MODE	   0660
@@ -245,7 +245,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 		http_server_drain(d->plugin_server);
 	(void)sd_event_now(d->event, CLOCK_MONOTONIC, &now);
 	d->drain_end = now + DRAIN_LIMIT_US;
-	if (sd_event_add_time(d->event, &d->drain, CLOCK_MONOTONIC, now, 0, on_drain, d) <
+	if (sd_event_add_time(d->event, &d->drain, CLOCK_MONOTONIC, now, 1, on_drain, d) <
 	    0)
 		quit(d, 1);
 	return 0;

@@ -17,9 +17,10 @@
 #define LOG_MODULE "node"
 #include "plugin/base/log.h"
 
-#define STORE_LIMIT  4096 /* requests that may wait; Docker sends a few at once */
-#define KERNEL_LIMIT 4096
-#define LOOP_LIMIT   65536
+#define STORE_LIMIT	  4096 /* requests that may wait; Docker sends a few at once */
+#define KERNEL_LIMIT	  4096
+#define LOOP_LIMIT	  65536
+#define TIMER_ACCURACY_US 1000 /* 0 would mean a quarter of a second */
 
 static_assert(ACTUAL_KEY_SIZE == STORE_KEY_SIZE, "a sandbox key fits everywhere");
 
@@ -345,8 +346,8 @@ static int store_start(void *ctx, sd_event *event, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = sd_event_add_time(event, &n->expiry, CLOCK_MONOTONIC, UINT64_MAX, 0,
-			      on_expiry, n);
+	r = sd_event_add_time(event, &n->expiry, CLOCK_MONOTONIC, UINT64_MAX,
+			      TIMER_ACCURACY_US, on_expiry, n);
 	if (r < 0)
 		return err_sys(e, r, "timer");
 	rs = calloc(1, sizeof(*rs));

@@ -55,6 +55,14 @@ static void assert_number(uint8_t family, addrnum n, const char *want)
 	assert_string_equal(addr_format(&a, text), want);
 }
 
+static void assert_shape(const struct pool_shape *a, const struct pool_shape *b)
+{
+	assert_true(cidr_equal(&a->pool, &b->pool));
+	assert_true(cidr_equal(&a->sub, &b->sub));
+	assert_true(cidr_equal(&a->vip, &b->vip));
+	assert_int_equal(a->vip_mode, b->vip_mode);
+}
+
 static void test_wish(void **state)
 {
 	static const struct {
@@ -353,7 +361,7 @@ static void test_vip_told(void **state)
 		if (cases[i].want)
 			assert_cidr(&s.vip, cases[i].want);
 		else
-			assert_memory_equal(&s, &before, sizeof(s));
+			assert_shape(&s, &before);
 	}
 }
 
