@@ -27,7 +27,9 @@ struct ipam_config {
 	uint8_t default_size6;	    /* 64 */
 	/*
 	 * Is prefix in use outside (a route of the host ...)? Fills what (at least 96
-	 * bytes) with its name: "route 10.128.0.0/16 dev wg0". May be NULL.
+	 * bytes) with its name: "route 10.128.0.0/16 dev wg0". May be NULL. Asked only
+	 * where a pool is chosen: a subnet that the user gave is his decision, and
+	 * one of a Swarm network is known to the host already.
 	 */
 	bool (*in_use)(void *ctx, const struct cidr *prefix, char *what,
 		       unsigned int size);
@@ -55,27 +57,41 @@ struct ipam_pool_answer {
 	struct cidr pool;
 };
 
-/* -EINVAL: bad input, -EEXIST: overlaps (the text says with what) or the same id is
+/*
+ * -EINVAL: bad input, -EEXIST: overlaps (the text says with what) or the same id is
  * there, -ENOSPC: no free pool is left. A pool that a network holds already since
- * before Docker's restart (replay) is confirmed, see ipam_replay_begin. */
+ * before Docker's restart (replay) is confirmed, see ipam_replay_begin; one of the
+ * global space always. vip_range counts only for a pool that is new.
+ *
+ * Pools with different sub-pools of the same prefix share its addresses, so none is
+ * given twice. Several prefixes may overlap only where each has a sub-pool of its own
+ * and these do not.
+ */
 int ipam_pool_request(struct ipam *m, const struct ipam_pool_request *rq,
 		      struct ipam_pool_answer *ret, struct err *e);
-/* Drops the pool with all its addresses. Unknown id: success. */
+/* Drops the pool with all addresses that were asked for by this id. Unknown id:
+ * success. */
 int ipam_pool_release(struct ipam *m, const char *id, struct err *e);
 
 struct ipam_address_request {
 	const char *pool_id;
 	const char *address; /* "" = choose */
 	bool gateway;	     /* RequestAddressType is com.docker.network.gateway */
-	bool serial;	     /* com.docker.network.ipam.serial */
+	bool serial;	     /* com.docker.network.ipam.serial: the order is so anyway */
 	const char *owner;   /* endpoint name where Docker tells it, else "" */
 };
 
-/* *ret has the pool's prefix length. -ENOENT: no such pool, -EINVAL: bad address,
- * -ERANGE: outside the pool, -EEXIST: taken, -ENOSPC: the pool is full. */
+/*
+ * *ret has the pool's prefix length. -ENOENT: no such pool, -EINVAL: bad address,
+ * -ERANGE: outside the pool or in its VIP range, -EEXIST: taken, -ENOSPC: the pool is
+ * full. A gateway gets the lowest address, others the next after the last one that was
+ * chosen. An owner may ask again for an address that it holds; in the global space
+ * anybody may, and the VIP range stops nobody who asks for an address in it.
+ */
 int ipam_address_request(struct ipam *m, const struct ipam_address_request *rq,
 			 struct cidr *ret, struct err *e);
-/* Unknown pool or free address: success. -EINVAL: not an address. */
+/* Unknown pool, free address, or one of another pool id: success, and nothing happens.
+ * -EINVAL: not an address. */
 int ipam_address_release(struct ipam *m, const char *pool_id, const char *address,
 			 struct err *e);
 
@@ -85,8 +101,10 @@ int ipam_address_release(struct ipam *m, const char *pool_id, const char *addres
  */
 int ipam_replay_begin(struct ipam *m, struct err *e);
 
-/* The VIP range of a pool, found by (space, pool); prefix.family 0: it has none.
- * -ENOENT: not a pool of ours. */
+/* The VIP range of a pool, found by (space, pool): of several with this prefix the
+ * newest. addr.family 0: it has none. The range may end with the subnet's broadcast
+ * address, or begin with its network address if it was told so. -ENOENT: not a pool of
+ * ours. */
 int ipam_vip_range(struct ipam *m, const char *space, const struct cidr *pool,
 		   struct cidr *ret);
 /* Sets another VIP range before an address in it is taken (text as in
