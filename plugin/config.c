@@ -138,7 +138,7 @@ static int parse_pool(const char *text, struct config_pools *ret, struct err *wh
 	const char *slash = strchr(text, '/');
 	const char *colon = slash ? strchr(slash, ':') : NULL;
 	char cidr_text[CIDR_TEXT_SIZE];
-	struct config_pools p;
+	struct config_pools p = {0};
 	struct cidr network;
 	unsigned int max;
 	uint32_t size;
@@ -167,7 +167,7 @@ static int parse_pool(const char *text, struct config_pools *ret, struct err *wh
 static int parse_pools(const struct setting *s, const char *text, void *field,
 		       struct err *why)
 {
-	__typeof__(((struct config *)0)->default_pools) *pools = field;
+	struct config_default_pools *pools = field;
 	char copy[LINE_SIZE];
 	char *rest = copy;
 	bool seen4 = false;
@@ -178,7 +178,7 @@ static int parse_pools(const struct setting *s, const char *text, void *field,
 	if (str_copy(copy, sizeof(copy), text) < 0)
 		return err_set(why, -EINVAL, "it is too long");
 	while ((item = strsep(&rest, ","))) {
-		struct config_pools p;
+		struct config_pools p = {0};
 		bool v4;
 		int r;
 

@@ -37,6 +37,11 @@ struct config_pools {
 	uint8_t size; /* prefix length of each */
 };
 
+struct config_default_pools {
+	struct config_pools v4;
+	struct config_pools v6;
+};
+
 struct config {
 	char state_dir[CONFIG_PATH_SIZE];
 	char run_dir[CONFIG_PATH_SIZE];
@@ -45,10 +50,7 @@ struct config {
 	char docker_host[CONFIG_SOCKET_SIZE + 8]; /* "unix:///..." or "tcp://..." */
 	enum config_balancer balancer;
 	enum config_scope scope;
-	struct {
-		struct config_pools v4;
-		struct config_pools v6;
-	} default_pools;
+	struct config_default_pools default_pools;
 	uint32_t mtu; /* 0: that of the route to the outside */
 	bool dns;
 	uint32_t reconcile_interval_s;
