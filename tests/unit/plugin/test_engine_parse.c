@@ -332,6 +332,7 @@ static void test_container(void **state)
 	assert_string_equal(c->labels[2].name, "com.docker.compose.project");
 	assert_int_equal(c->endpoint_count, 2);
 	assert_string_equal(c->endpoints[0].network_id, "2iuo8n4");
+	assert_string_equal(c->endpoints[0].network_name, "app");
 	assert_string_equal(c->endpoints[0].endpoint_id, "0b540c");
 	assert_string_equal(c->endpoints[1].endpoint_id, "762ecb");
 	engine_inspection_free(in);
