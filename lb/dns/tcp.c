@@ -36,7 +36,7 @@ struct tcp_conn {
 	unsigned int pending; /* questions on their way */
 	int fd;		      /* -1: closed */
 	bool has_eof;
-	bool must_resume; /* questions may wait in the buffer: not done yet */
+	bool must_resume; /* questions wait in the buffer: it is not done yet */
 	sd_event_source *io;
 	sd_event_source *timer;
 	TAILQ_ENTRY(tcp_conn) link;
@@ -260,7 +260,6 @@ static int on_conn(sd_event_source *source, int fd, uint32_t revents, void *arg)
 	(void)source;
 	(void)fd;
 	conn_ref(c);
-	c->must_resume = true;
 	r = revents & (EPOLLERR | EPOLLHUP) ? -ECONNRESET : backlog_flush(c);
 	if (r == 0 && c->fd >= 0 && revents & EPOLLIN)
 		r = conn_read(c);
