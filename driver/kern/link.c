@@ -2,8 +2,6 @@
 /*
  * Links by rtnetlink. Links are named, not numbered, in requests: the kernel finds
  * them itself, which saves a question before each change, and nothing is cached.
- * libnl folds several errnos into one of its codes, so the raw one is taken in its
- * error callback, with the kernel's own words where it has some.
  */
 #include "driver/kern/link.h"
 
@@ -23,109 +21,23 @@
 #include <sys/socket.h>
 
 #include "driver/kern/link_internal.h"
-#include "driver/kern/ns.h"
 #include "plugin/base/map.h"
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
-#define DUMP_TRIES 10
-
 /* --- the socket --- */
-
-static void read_words(struct link_sock *ls, struct nlmsghdr *nlh)
-{
-	const struct nlmsgerr *ne = nlmsg_data(nlh);
-	size_t skip = sizeof(*ne);
-	struct nlattr *attr;
-	int left;
-
-	if (!(nlh->nlmsg_flags & NLM_F_ACK_TLVS))
-		return;
-	if (!(nlh->nlmsg_flags & NLM_F_CAPPED))
-		skip += NLMSG_ALIGN(ne->msg.nlmsg_len) - NLMSG_HDRLEN;
-	left = nlmsg_datalen(nlh) - (int)skip;
-	nla_for_each_attr(attr, (struct nlattr *)((char *)nlmsg_data(nlh) + skip), left,
-			  left)
-	{
-		if (nla_type(attr) == NLMSGERR_ATTR_MSG)
-			(void)nla_strlcpy(ls->text, attr, sizeof(ls->text)); /* cut */
-	}
-}
-
-static int on_error(struct sockaddr_nl *from, struct nlmsgerr *ne, void *arg)
-{
-	struct link_sock *ls = arg;
-
-	(void)from;
-	ls->done = true;
-	ls->error = ne->error > 0 ? -ne->error : ne->error;
-	read_words(ls, (struct nlmsghdr *)((char *)ne - NLMSG_HDRLEN));
-	return NL_STOP;
-}
-
-static int on_ack(struct nl_msg *msg, void *arg)
-{
-	struct link_sock *ls = arg;
-
-	(void)msg;
-	ls->done = true;
-	return NL_STOP;
-}
-
-static int on_valid(struct nl_msg *msg, void *arg)
-{
-	struct link_sock *ls = arg;
-	int r;
-
-	if (!ls->on_message || ls->error)
-		return NL_OK;
-	r = ls->on_message(ls->ctx, nlmsg_hdr(msg));
-	if (r < 0)
-		ls->error = r; /* the rest of the answer is read and dropped */
-	return NL_OK;
-}
-
-static int wrap_socket(struct link_sock *ls, int *fd)
-{
-	struct sockaddr_nl own = {.nl_family = AF_NETLINK};
-	int one = 1;
-
-	/* Without these the texts are poorer and dumps longer. */
-	(void)setsockopt(*fd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof(one));
-	(void)setsockopt(*fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof(one));
-	(void)setsockopt(*fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &one, sizeof(one));
-	if (bind(*fd, (struct sockaddr *)&own, sizeof(own)) < 0)
-		return -errno;
-	ls->nl = nl_socket_alloc();
-	if (!ls->nl)
-		return -ENOMEM;
-	if (nl_socket_set_fd(ls->nl, NETLINK_ROUTE, *fd) < 0)
-		return -EIO;
-	*fd = -1; /* is the socket's now */
-	/* A size of our own also spares libnl a peek before each read. */
-	if (nl_socket_set_msg_buf_size(ls->nl, LINK_RECV_SIZE) < 0 ||
-	    nl_socket_modify_err_cb(ls->nl, NL_CB_CUSTOM, on_error, ls) < 0 ||
-	    nl_socket_modify_cb(ls->nl, NL_CB_ACK, NL_CB_CUSTOM, on_ack, ls) < 0 ||
-	    nl_socket_modify_cb(ls->nl, NL_CB_VALID, NL_CB_CUSTOM, on_valid, ls) < 0)
-		return -EIO;
-	return 0;
-}
 
 int link_open(int nsfd, struct link_sock **ret, struct err *e)
 {
-	auto_close int fd = ns_socket(nsfd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE, e);
-	struct link_sock *ls;
+	struct link_sock *ls = calloc(1, sizeof(*ls));
 	int r;
 
-	if (fd < 0)
-		return err_wrap(e, fd, "rtnetlink");
-	ls = calloc(1, sizeof(*ls));
 	if (!ls)
 		return err_sys(e, -ENOMEM, "rtnetlink socket");
-	r = wrap_socket(ls, &fd);
+	r = talk_open(&ls->talk, nsfd, NETLINK_ROUTE, e);
 	if (r < 0) {
-		link_close(ls);
-		return err_sys(e, r, "rtnetlink socket");
+		free(ls);
+		return r;
 	}
 	*ret = ls;
 	return 0;
@@ -135,120 +47,8 @@ void link_close(struct link_sock *ls)
 {
 	if (!ls)
 		return;
-	if (ls->nl)
-		nl_socket_free(ls->nl);
+	talk_close(&ls->talk);
 	free(ls);
-}
-
-/* --- requests --- */
-
-void link_request_init(struct link_request *q, int type, int flags, const void *header,
-		       size_t size)
-{
-	q->msg = nlmsg_alloc_simple(type, flags);
-	q->failed =
-		!q->msg || nlmsg_append(q->msg, (void *)header, size, NLMSG_ALIGNTO) < 0;
-}
-
-void link_put(struct link_request *q, int attr, const void *data, size_t size)
-{
-	if (!q->failed)
-		q->failed = nla_put(q->msg, attr, (int)size, data) < 0;
-}
-
-void link_put_u32(struct link_request *q, int attr, uint32_t value)
-{
-	link_put(q, attr, &value, sizeof(value));
-}
-
-void link_put_name(struct link_request *q, int attr, const char *name)
-{
-	link_put(q, attr, name, strlen(name) + 1);
-}
-
-void link_put_addr(struct link_request *q, int attr, const struct addr *addr)
-{
-	link_put(q, attr, addr->bytes, addr_size(addr));
-}
-
-/* What libnl itself reports, where the kernel reported nothing. */
-static int error_of(const struct link_sock *ls, int nle)
-{
-	if (ls->error)
-		return ls->error;
-	if (nle >= 0)
-		return 0;
-	switch (-nle) {
-	case NLE_NOMEM:
-		return -ENOMEM;
-	case NLE_AGAIN:
-		return -EAGAIN;
-	case NLE_DUMP_INTR:
-		return -EINTR;
-	default:
-		return -EIO;
-	}
-}
-
-static int check_request(struct link_request *q)
-{
-	if (!q->failed)
-		return 0;
-	nlmsg_free(q->msg);
-	return -ENOMEM; /* no request of ours is longer than a page */
-}
-
-static void talk_begin(struct link_sock *ls)
-{
-	ls->done = false;
-	ls->error = 0;
-	ls->text[0] = '\0';
-}
-
-int link_talk(struct link_sock *ls, struct link_request *q)
-{
-	int r = check_request(q);
-
-	if (r < 0)
-		return r;
-	talk_begin(ls);
-	r = nl_send_auto(ls->nl, q->msg);
-	nlmsg_free(q->msg);
-	/* Not nl_wait_for_ack: with an answer before it, the acknowledgement would
-	 * stay in the queue (libnl 3.7). */
-	while (r >= 0 && !ls->done)
-		r = nl_recvmsgs_default(ls->nl);
-	return error_of(ls, r);
-}
-
-int link_dump(struct link_sock *ls, void (*make)(struct link_request *q, void *ctx),
-	      void (*begin)(void *ctx), void *ctx)
-{
-	struct link_request q;
-	int r = -EINTR;
-	int tries;
-
-	for (tries = 0; r == -EINTR && tries < DUMP_TRIES; tries++) {
-		talk_begin(ls);
-		if (begin)
-			begin(ctx);
-		make(&q, ctx);
-		r = check_request(&q);
-		if (r < 0)
-			return r;
-		r = nl_send_auto(ls->nl, q.msg);
-		nlmsg_free(q.msg);
-		if (r >= 0)
-			r = nl_recvmsgs_default(ls->nl);
-		r = error_of(ls, r);
-	}
-	return r;
-}
-
-int link_error(const struct link_sock *ls, struct err *e, int code, const char *what,
-	       const char *name)
-{
-	return err_sys(e, code, "%s %s%s%s", what, name, *ls->text ? ": " : "", ls->text);
 }
 
 /* --- reading a link --- */
@@ -289,17 +89,14 @@ static int get_link(struct link_sock *ls, const char *name, int index,
 {
 	struct ifinfomsg ifi = {.ifi_index = index};
 	struct link_info found = {0};
-	struct link_request q;
+	struct talk_request q;
 	int r;
 
-	link_request_init(&q, RTM_GETLINK, 0, &ifi, sizeof(ifi));
+	talk_request_init(&q, RTM_GETLINK, 0, &ifi, sizeof(ifi));
 	if (name)
-		link_put_name(&q, IFLA_IFNAME, name);
-	link_put_u32(&q, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-	ls->on_message = read_link;
-	ls->ctx = &found;
-	r = link_talk(ls, &q);
-	ls->on_message = NULL;
+		talk_put_name(&q, IFLA_IFNAME, name);
+	talk_put_u32(&q, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	r = talk_send(&ls->talk, &q, read_link, &found);
 	if (r == 0 && found.index == 0)
 		r = -ENODEV;
 	if (r == 0)
@@ -333,7 +130,7 @@ int link_mtu(struct link_sock *ls, const char *name, struct err *e)
 	struct link_info info;
 	int r = link_get(ls, name, &info);
 
-	return r < 0 ? link_error(ls, e, r, "link", name) : (int)info.mtu;
+	return r < 0 ? talk_error(&ls->talk, e, r, "link", name) : (int)info.mtu;
 }
 
 int link_mac(struct link_sock *ls, const char *name, uint8_t ret[MAC_SIZE], struct err *e)
@@ -342,7 +139,7 @@ int link_mac(struct link_sock *ls, const char *name, uint8_t ret[MAC_SIZE], stru
 	int r = link_get(ls, name, &info);
 
 	if (r < 0)
-		return link_error(ls, e, r, "link", name);
+		return talk_error(&ls->talk, e, r, "link", name);
 	memcpy(ret, info.mac, MAC_SIZE);
 	return 0;
 }
@@ -354,19 +151,19 @@ static int adjust(struct link_sock *ls, const char *name, const struct link_info
 		  const uint8_t *mac, unsigned int mtu)
 {
 	struct ifinfomsg ifi = {0};
-	struct link_request q;
+	struct talk_request q;
 	bool same_mac = !mac || memcmp(mac, info->mac, MAC_SIZE) == 0;
 	bool same_mtu = !mtu || mtu == info->mtu;
 
 	if (same_mac && same_mtu)
 		return 0;
-	link_request_init(&q, RTM_NEWLINK, 0, &ifi, sizeof(ifi));
-	link_put_name(&q, IFLA_IFNAME, name);
+	talk_request_init(&q, RTM_NEWLINK, 0, &ifi, sizeof(ifi));
+	talk_put_name(&q, IFLA_IFNAME, name);
 	if (!same_mac)
-		link_put(&q, IFLA_ADDRESS, mac, MAC_SIZE);
+		talk_put(&q, IFLA_ADDRESS, mac, MAC_SIZE);
 	if (!same_mtu)
-		link_put_u32(&q, IFLA_MTU, mtu);
-	return link_talk(ls, &q);
+		talk_put_u32(&q, IFLA_MTU, mtu);
+	return talk_send(&ls->talk, &q, NULL, NULL);
 }
 
 DEFINE_CLEANUP(struct rtnl_link *, rtnl_link_put);
@@ -393,11 +190,11 @@ static int describe_link(struct rtnl_link *link, const char *name, const uint8_t
 
 static int add_link(struct link_sock *ls, struct rtnl_link *link)
 {
-	struct link_request q = {0};
+	struct talk_request q = {0};
 
 	q.failed =
 		rtnl_link_build_add_request(link, NLM_F_CREATE | NLM_F_EXCL, &q.msg) < 0;
-	return q.failed ? -ENOMEM : link_talk(ls, &q);
+	return q.failed ? -ENOMEM : talk_send(&ls->talk, &q, NULL, NULL);
 }
 
 int link_bridge_add(struct link_sock *ls, const char *name, const uint8_t *mac,
@@ -417,7 +214,7 @@ int link_bridge_add(struct link_sock *ls, const char *name, const uint8_t *mac,
 				       name);
 		r = adjust(ls, name, &info, mac, mtu);
 	}
-	return r < 0 ? link_error(ls, e, r, "adding bridge", name) : 0;
+	return r < 0 ? talk_error(&ls->talk, e, r, "adding bridge", name) : 0;
 }
 
 static int describe_veth(struct rtnl_link *link, const struct link_veth *veth)
@@ -454,9 +251,9 @@ static int adopt_veth(struct link_sock *ls, struct link_sock *there,
 			       veth->name, veth->peer);
 	r = adjust(ls, veth->name, &near, veth->mac, veth->mtu);
 	if (r < 0)
-		return link_error(ls, e, r, "changing link", veth->name);
+		return talk_error(&ls->talk, e, r, "changing link", veth->name);
 	r = adjust(there, veth->peer, &far, veth->peer_mac, veth->mtu);
-	return r < 0 ? link_error(there, e, r, "changing link", veth->peer) : 0;
+	return r < 0 ? talk_error(&there->talk, e, r, "changing link", veth->peer) : 0;
 }
 
 int link_veth_add(struct link_sock *ls, const struct link_veth *veth, struct err *e)
@@ -479,39 +276,40 @@ int link_veth_add(struct link_sock *ls, const struct link_veth *veth, struct err
 		link_close(there);
 		return r;
 	}
-	return r < 0 ? link_error(ls, e, r, "adding veth", veth->name) : 0;
+	return r < 0 ? talk_error(&ls->talk, e, r, "adding veth", veth->name) : 0;
 }
 
 int link_up(struct link_sock *ls, const char *name, const char *master, struct err *e)
 {
 	struct ifinfomsg ifi = {.ifi_flags = IFF_UP, .ifi_change = IFF_UP};
 	struct link_info info;
-	struct link_request q;
+	struct talk_request q;
 	int r;
 
 	if (master) {
 		r = link_get(ls, master, &info);
 		if (r < 0)
-			return link_error(ls, e, r, "link", master);
+			return talk_error(&ls->talk, e, r, "link", master);
 	}
-	link_request_init(&q, RTM_NEWLINK, 0, &ifi, sizeof(ifi));
-	link_put_name(&q, IFLA_IFNAME, name);
+	talk_request_init(&q, RTM_NEWLINK, 0, &ifi, sizeof(ifi));
+	talk_put_name(&q, IFLA_IFNAME, name);
 	if (master)
-		link_put_u32(&q, IFLA_MASTER, (uint32_t)info.index);
-	r = link_talk(ls, &q);
-	return r < 0 ? link_error(ls, e, r, "setting up link", name) : 0;
+		talk_put_u32(&q, IFLA_MASTER, (uint32_t)info.index);
+	r = talk_send(&ls->talk, &q, NULL, NULL);
+	return r < 0 ? talk_error(&ls->talk, e, r, "setting up link", name) : 0;
 }
 
 int link_del(struct link_sock *ls, const char *name, struct err *e)
 {
 	struct ifinfomsg ifi = {0};
-	struct link_request q;
+	struct talk_request q;
 	int r;
 
-	link_request_init(&q, RTM_DELLINK, 0, &ifi, sizeof(ifi));
-	link_put_name(&q, IFLA_IFNAME, name);
-	r = link_talk(ls, &q);
-	return r < 0 && r != -ENODEV ? link_error(ls, e, r, "deleting link", name) : 0;
+	talk_request_init(&q, RTM_DELLINK, 0, &ifi, sizeof(ifi));
+	talk_put_name(&q, IFLA_IFNAME, name);
+	r = talk_send(&ls->talk, &q, NULL, NULL);
+	return r < 0 && r != -ENODEV ? talk_error(&ls->talk, e, r, "deleting link", name)
+				     : 0;
 }
 
 /* --- listing --- */
@@ -557,30 +355,30 @@ static int collect_name(void *ctx, struct nlmsghdr *nlh)
 	return 0;
 }
 
-static void make_list_request(struct link_request *q, void *ctx)
+static void make_list_request(struct talk_request *q, void *ctx)
 {
 	struct ifinfomsg ifi = {0};
 
 	(void)ctx;
-	link_request_init(q, RTM_GETLINK, NLM_F_DUMP, &ifi, sizeof(ifi));
-	link_put_u32(q, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	talk_request_init(q, RTM_GETLINK, NLM_F_DUMP, &ifi, sizeof(ifi));
+	talk_put_u32(q, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
 }
 
 int link_list(struct link_sock *ls, const char *prefix,
 	      void (*fn)(void *ctx, const char *name), void *ctx, struct err *e)
 {
+	static const struct talk_dump dump = {.make = make_list_request,
+					      .begin = free_names,
+					      .on_message = collect_name};
 	struct listing l = {.prefix = prefix, .names = STAILQ_HEAD_INITIALIZER(l.names)};
 	struct name_entry *n;
 	int r;
 
-	ls->on_message = collect_name;
-	ls->ctx = &l;
-	r = link_dump(ls, make_list_request, free_names, &l);
-	ls->on_message = NULL;
+	r = talk_dump(&ls->talk, &dump, &l);
 	/* Only now: fn may use the socket. */
 	if (r == 0)
 		STAILQ_FOREACH(n, &l.names, link)
 	fn(ctx, n->name);
 	free_names(&l);
-	return r < 0 ? link_error(ls, e, r, "listing links", prefix) : 0;
+	return r < 0 ? talk_error(&ls->talk, e, r, "listing links", prefix) : 0;
 }

@@ -32,22 +32,22 @@ int link_addr_add(struct link_sock *ls, const char *name, const struct cidr *add
 	char text[CIDR_TEXT_SIZE + IFNAMSIZ + 8];
 	char address[CIDR_TEXT_SIZE];
 	struct link_info info;
-	struct link_request q;
+	struct talk_request q;
 	int r = link_get(ls, name, &info);
 
 	if (r < 0)
-		return link_error(ls, e, r, "link", name);
+		return talk_error(&ls->talk, e, r, "link", name);
 	ifa.ifa_index = (unsigned int)info.index;
-	link_request_init(&q, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &ifa,
+	talk_request_init(&q, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &ifa,
 			  sizeof(ifa));
-	link_put_addr(&q, IFA_LOCAL, &addr->addr);
-	link_put_addr(&q, IFA_ADDRESS, &addr->addr);
-	r = link_talk(ls, &q);
+	talk_put_addr(&q, IFA_LOCAL, &addr->addr);
+	talk_put_addr(&q, IFA_ADDRESS, &addr->addr);
+	r = talk_send(&ls->talk, &q, NULL, NULL);
 	if (r == 0)
 		return 0;
 	(void)snprintf(text, sizeof(text), "%s to %.15s", cidr_format(addr, address),
 		       name); /* it fits */
-	return link_error(ls, e, r, "adding address", text);
+	return talk_error(&ls->talk, e, r, "adding address", text);
 }
 
 struct addr_search {
@@ -56,12 +56,12 @@ struct addr_search {
 	struct addr found;
 };
 
-static void make_addr_request(struct link_request *q, void *ctx)
+static void make_addr_request(struct talk_request *q, void *ctx)
 {
 	const struct addr_search *as = ctx;
 	struct ifaddrmsg ifa = {.ifa_family = as->family, .ifa_index = as->index};
 
-	link_request_init(q, RTM_GETADDR, NLM_F_DUMP, &ifa, sizeof(ifa));
+	talk_request_init(q, RTM_GETADDR, NLM_F_DUMP, &ifa, sizeof(ifa));
 }
 
 static void forget_addr(void *ctx)
@@ -95,19 +95,18 @@ static int read_addr(void *ctx, struct nlmsghdr *nlh)
 int link_addr_get(struct link_sock *ls, const char *name, uint8_t family,
 		  struct addr *ret, struct err *e)
 {
+	static const struct talk_dump dump = {
+		.make = make_addr_request, .begin = forget_addr, .on_message = read_addr};
 	struct addr_search as = {.family = family};
 	struct link_info info;
 	int r = link_get(ls, name, &info);
 
 	if (r < 0)
-		return link_error(ls, e, r, "link", name);
+		return talk_error(&ls->talk, e, r, "link", name);
 	as.index = (unsigned int)info.index;
-	ls->on_message = read_addr;
-	ls->ctx = &as;
-	r = link_dump(ls, make_addr_request, forget_addr, &as);
-	ls->on_message = NULL;
+	r = talk_dump(&ls->talk, &dump, &as);
 	if (r < 0)
-		return link_error(ls, e, r, "addresses of link", name);
+		return talk_error(&ls->talk, e, r, "addresses of link", name);
 	*ret = as.found;
 	return 0;
 }
@@ -135,19 +134,19 @@ static int change_route(struct link_sock *ls, int type, const struct link_route 
 		.rtm_type = route->local ? RTN_LOCAL : RTN_UNICAST,
 		.rtm_flags = route->onlink ? RTNH_F_ONLINK : 0,
 	};
-	struct link_request q;
+	struct talk_request q;
 
-	link_request_init(&q, type, is_new ? NLM_F_CREATE | NLM_F_REPLACE : 0, &rtm,
+	talk_request_init(&q, type, is_new ? NLM_F_CREATE | NLM_F_REPLACE : 0, &rtm,
 			  sizeof(rtm));
 	if (dst.prefix > 0)
-		link_put_addr(&q, RTA_DST, &dst.addr);
+		talk_put_addr(&q, RTA_DST, &dst.addr);
 	if (addr_is_set(&route->via))
-		link_put_addr(&q, RTA_GATEWAY, &route->via);
+		talk_put_addr(&q, RTA_GATEWAY, &route->via);
 	if (addr_is_set(&route->src) && is_new)
-		link_put_addr(&q, RTA_PREFSRC, &route->src);
+		talk_put_addr(&q, RTA_PREFSRC, &route->src);
 	if (oif)
-		link_put_u32(&q, RTA_OIF, (uint32_t)oif);
-	return link_talk(ls, &q);
+		talk_put_u32(&q, RTA_OIF, (uint32_t)oif);
+	return talk_send(&ls->talk, &q, NULL, NULL);
 }
 
 static int route_error(struct link_sock *ls, struct err *e, int code, const char *what,
@@ -161,7 +160,7 @@ static int route_error(struct link_sock *ls, struct err *e, int code, const char
 	(void)snprintf(text, sizeof(text), "%s%s%s%s%.15s", cidr_format(&route->dst, dst),
 		       *via ? " via " : "", via, route->dev ? " dev " : "",
 		       route->dev ? route->dev : ""); /* it fits */
-	return link_error(ls, e, code, what, text);
+	return talk_error(&ls->talk, e, code, what, text);
 }
 
 int link_route_set(struct link_sock *ls, const struct link_route *route, struct err *e)
@@ -194,18 +193,19 @@ int link_neigh_set(struct link_sock *ls, const char *name, const struct addr *ad
 	struct ndmsg nd = {.ndm_family = addr->family, .ndm_state = NUD_PERMANENT};
 	char text[ADDR_TEXT_SIZE];
 	struct link_info info;
-	struct link_request q;
+	struct talk_request q;
 	int r = link_get(ls, name, &info);
 
 	if (r < 0)
-		return link_error(ls, e, r, "link", name);
+		return talk_error(&ls->talk, e, r, "link", name);
 	nd.ndm_ifindex = info.index;
-	link_request_init(&q, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &nd,
+	talk_request_init(&q, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &nd,
 			  sizeof(nd));
-	link_put_addr(&q, NDA_DST, addr);
-	link_put(&q, NDA_LLADDR, mac, MAC_SIZE);
-	r = link_talk(ls, &q);
-	return r < 0 ? link_error(ls, e, r, "adding neighbour", addr_format(addr, text))
+	talk_put_addr(&q, NDA_DST, addr);
+	talk_put(&q, NDA_LLADDR, mac, MAC_SIZE);
+	r = talk_send(&ls->talk, &q, NULL, NULL);
+	return r < 0 ? talk_error(&ls->talk, e, r, "adding neighbour",
+				  addr_format(addr, text))
 		     : 0;
 }
 
@@ -229,7 +229,7 @@ static int read_oif(void *ctx, struct nlmsghdr *nlh)
 static int outside_index(struct link_sock *ls, const char *probe)
 {
 	struct rtmsg rtm = {0};
-	struct link_request q;
+	struct talk_request q;
 	struct addr dst;
 	int index = 0;
 	int r;
@@ -238,12 +238,9 @@ static int outside_index(struct link_sock *ls, const char *probe)
 		return 0;
 	rtm.rtm_family = dst.family;
 	rtm.rtm_dst_len = (unsigned char)addr_bits(&dst);
-	link_request_init(&q, RTM_GETROUTE, 0, &rtm, sizeof(rtm));
-	link_put_addr(&q, RTA_DST, &dst);
-	ls->on_message = read_oif;
-	ls->ctx = &index;
-	r = link_talk(ls, &q);
-	ls->on_message = NULL;
+	talk_request_init(&q, RTM_GETROUTE, 0, &rtm, sizeof(rtm));
+	talk_put_addr(&q, RTA_DST, &dst);
+	r = talk_send(&ls->talk, &q, read_oif, &index);
 	return r < 0 ? 0 : index;
 }
 
@@ -263,7 +260,7 @@ int link_outside_mtu(struct link_sock *ls, unsigned int *ret, struct err *e)
 	}
 	r = link_get_index(ls, index, &info);
 	if (r < 0)
-		return link_error(ls, e, r, "link of the default", "route");
+		return talk_error(&ls->talk, e, r, "link of the default", "route");
 	*ret = info.mtu;
 	return 0;
 }

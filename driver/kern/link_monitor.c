@@ -20,13 +20,14 @@
 
 #define READS_PER_TURN 32
 #define QUEUE_SIZE     (1 << 20)
+#define BUFFER_SIZE    32768
 
 struct link_monitor {
 	int fd;
 	sd_event_source *source;
 	void (*fn)(void *ctx, const struct link_event *ev);
 	void *ctx;
-	char buf[LINK_RECV_SIZE] __attribute__((aligned(8)));
+	char buf[BUFFER_SIZE] __attribute__((aligned(8)));
 };
 
 static void report(struct link_monitor *m, struct nlmsghdr *nlh)
