@@ -16,7 +16,7 @@ void conntrack_close(struct conntrack_sock *cs);
 /*
  * Deletes the entries (all protocols) whose original destination was vip and whose
  * packets were sent to backend instead, so that nothing sticks to a dead backend.
- * vip unset: any destination that is not the backend itself. Returns how many.
+ * vip NULL or unset: any destination that is not the backend itself. Returns how many.
  */
 int conntrack_del_nat(struct conntrack_sock *cs, const struct addr *vip,
 		      const struct addr *backend, struct err *e);
@@ -27,7 +27,7 @@ struct conntrack_count {
 	unsigned int active; /* out: TCP established and live entries of UDP/SCTP */
 };
 
-/* One dump, counted into the entries of list. */
+/* One dump, counted into the entries of list (each pair in it once). */
 int conntrack_count_nat(struct conntrack_sock *cs, struct conntrack_count *list,
 			size_t count, struct err *e);
 

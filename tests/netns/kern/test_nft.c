@@ -3,11 +3,7 @@
  * Transactions through the kernel: what nft(8) and iptables-nft show of them, what
  * we read back, what is refused and how it is told, and real traffic.
  */
-#include "tests/netns/kern/fixture.h"
-
-#include <arpa/inet.h>
-#include <poll.h>
-#include <sys/socket.h>
+#include "tests/netns/kern/traffic.h"
 
 #include "driver/kern/nft.h"
 #include "plugin/base/addr.h"
@@ -951,6 +947,149 @@ static void rules_live_in_tables_of_iptables(void **state)
 	assert_output("-A DOCKER-USER -j RETURN");
 }
 
+/* --- traffic --- */
+
+static void connections_are_spread(void **state)
+{
+	static const struct {
+		uint8_t family;
+		int type;
+		enum nft_spread spread;
+		int least; /* of the fewer */
+		int most;
+	} cases[] = {
+		{AF_INET, SOCK_DGRAM, NFT_SPREAD_INC, 10, 10},
+		{AF_INET, SOCK_STREAM, NFT_SPREAD_INC, 10, 10},
+		{AF_INET6, SOCK_DGRAM, NFT_SPREAD_INC, 10, 10},
+		{AF_INET6, SOCK_STREAM, NFT_SPREAD_INC, 10, 10},
+		{AF_INET, SOCK_DGRAM, NFT_SPREAD_RANDOM, 1, 10}, /* none: 1 in 2^19 */
+		{AF_INET, SOCK_DGRAM, NFT_SPREAD_SADDR, 0, 0},
+		{AF_INET6, SOCK_STREAM, NFT_SPREAD_SADDR, 0, 0},
+	};
+	static const int slots[2] = {0, 1};
+	struct nft_sock *client;
+	size_t i;
+	int n;
+
+	(void)state;
+	lan_setup();
+	assert_ok(nft_open(fixture.fd[lan_ns[0]], &client, &fixture_err));
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		bool ipv4 = cases[i].family == AF_INET;
+		int got[2] = {0};
+		int server[2];
+		int fd[20];
+		int end;
+
+		for (n = 0; n < 2; n++)
+			server[n] = serve(lan_ns[n + 1], cases[i].type,
+					  (ipv4 ? lan_addr4 : lan_addr6)[n + 1], 53);
+		lan_balance(client, cases[i].family, cases[i].spread, slots);
+		for (n = 0; n < 20; n++) {
+			fd[n] = dial(cases[i].type, ipv4 ? VIP4 : VIP6, 53);
+			if (cases[i].type == SOCK_DGRAM) {
+				got[ask_udp(fd[n], server)]++;
+				continue;
+			}
+			got[accept_tcp(fd[n], server, &end)]++;
+			close(end);
+		}
+		for (n = 0; n < 20; n++)
+			close(fd[n]);
+		close(server[0]);
+		close(server[1]);
+		n = got[0] < got[1] ? got[0] : got[1];
+		if (n < cases[i].least || n > cases[i].most)
+			fail_msg("case %zu: %d and %d", i, got[0], got[1]);
+		assert_int_equal(fixture_run(lan_ns[0], "conntrack -F"), 0);
+	}
+	nft_close(client);
+}
+
+static void ports_are_translated(void **state)
+{
+	static const struct nft_set ports = {"ports", NFT_TYPE_PROTO_PORT,
+					     NFT_TYPE_IPV4_PORT, false};
+	static const struct nft_set hosts = {"hosts", NFT_TYPE_IPV4_PROTO_PORT,
+					     NFT_TYPE_IPV4_PORT, false};
+	struct nft_value key = tuple(NFT_TYPE_PROTO_PORT, NULL, IPPROTO_UDP, 1053);
+	struct nft_value key2 =
+		tuple(NFT_TYPE_IPV4_PROTO_PORT, "10.1.0.77", IPPROTO_UDP, 2053);
+	struct nft_value to = tuple(NFT_TYPE_IPV4_PORT, lan_addr4[1], 0, 53);
+	struct nft_value to2 = tuple(NFT_TYPE_IPV4_PORT, lan_addr4[2], 0, 53);
+	struct nft_batch *b = batch();
+	struct nft_sock *client;
+	int server[2];
+	int fd;
+	int i;
+
+	(void)state;
+	lan_setup();
+	assert_ok(nft_open(fixture.fd[lan_ns[0]], &client, &fixture_err));
+	nft_table_add(b, false);
+	nft_set_add(b, &ports);
+	nft_set_add(b, &hosts);
+	nft_elem_add(b, &ports, &key, &to);
+	nft_elem_add(b, &hosts, &key2, &to2);
+	nft_chain_add_base(b, "out", NFT_CHAIN_TYPE_NAT, NFT_HOOK_OUTPUT, -100);
+	RULE(b, "out", nft_act_dnat_from_port(b, AF_INET, true, "hosts"));
+	RULE(b, "out", nft_act_dnat_from_port(b, AF_INET, false, "ports"));
+	assert_ok(nft_commit(client, b, &fixture_err));
+	nft_batch_free(b);
+	for (i = 0; i < 2; i++)
+		server[i] = serve(lan_ns[i + 1], SOCK_DGRAM, lan_addr4[i + 1], 53);
+	fd = dial(SOCK_DGRAM, "10.1.0.77", 1053);
+	assert_int_equal(ask_udp(fd, server), 0);
+	close(fd);
+	fd = dial(SOCK_DGRAM, "10.1.0.77", 2053);
+	assert_int_equal(ask_udp(fd, server), 1);
+	close(fd);
+	fd = dial(SOCK_DGRAM, lan_addr4[2], 53); /* in no map: goes on */
+	assert_int_equal(ask_udp(fd, server), 1);
+	close(fd);
+	close(server[0]);
+	close(server[1]);
+	nft_close(client);
+}
+
+static void packets_are_marked(void **state)
+{
+	static const struct nft_set marks = {"mark4", NFT_TYPE_IPV4, NFT_TYPE_MARK,
+					     false};
+	struct nft_value key = ip(lan_addr4[2]);
+	struct nft_value mark = number(0x107);
+	struct nft_batch *b = batch();
+	struct nft_sock *client;
+	int server[2];
+	int fd;
+	int i;
+
+	(void)state;
+	lan_setup();
+	assert_ok(nft_open(fixture.fd[lan_ns[0]], &client, &fixture_err));
+	nft_table_add(b, false);
+	nft_set_add(b, &marks);
+	nft_elem_add(b, &marks, &key, &mark);
+	nft_chain_add_base(b, "out", NFT_CHAIN_TYPE_ROUTE, NFT_HOOK_OUTPUT, -150);
+	RULE(b, "out", nft_act_mark_from_daddr(b, AF_INET, "mark4"));
+	RULE(b, "out", nft_match_mark(b, 0x107, true), nft_act_counter(b));
+	assert_ok(nft_commit(client, b, &fixture_err));
+	nft_batch_free(b);
+	for (i = 0; i < 2; i++) {
+		server[i] = serve(lan_ns[i + 1], SOCK_DGRAM, lan_addr4[i + 1], 53);
+	}
+	for (i = 0; i < 2; i++) {
+		fd = dial(SOCK_DGRAM, lan_addr4[i + 1], 53);
+		assert_int_equal(ask_udp(fd, server), i);
+		close(fd);
+	}
+	assert_int_equal(fixture_run(lan_ns[0], "nft list ruleset"), 0);
+	assert_output("meta mark 0x00000107 counter packets 1 ");
+	close(server[0]);
+	close(server[1]);
+	nft_close(client);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -973,6 +1112,9 @@ int main(void)
 		TEST(rules_are_as_nft_makes_them),
 		TEST(comments_are_found),
 		TEST(rules_live_in_tables_of_iptables),
+		TEST(connections_are_spread),
+		TEST(ports_are_translated),
+		TEST(packets_are_marked),
 	};
 
 	return fixture_enter() < 0 ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
