@@ -10,12 +10,14 @@
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-#define ID_SHORT 12 /* IFNAMSIZ is 16: "flu" + 12 + NUL */
+#define PIN_PREFIX "fl-"
+#define ID_SHORT   12 /* IFNAMSIZ is 16: "flu" + 12 + NUL */
 
 const struct addr network_host_addr4 = {AF_INET, {169, 254, 0, 1}};
 const struct addr network_host_addr6 = {
@@ -32,7 +34,8 @@ void network_link_name(char role, const char *id, char ret[IFNAMSIZ])
 static int netns_path(const char *run_dir, const char *id, char *buf, size_t size,
 		      struct err *e)
 {
-	if (str_printf(buf, size, "%s/netns/fl-%.*s", run_dir, ID_SHORT, id) < 0)
+	if (str_printf(buf, size, "%s/netns/" PIN_PREFIX "%.*s", run_dir, ID_SHORT, id) <
+	    0)
 		return err_set(e, -ENAMETOOLONG, "run-dir %s: path too long", run_dir);
 	return 0;
 }
@@ -298,6 +301,38 @@ int network_remove(const char *run_dir, struct link_sock *host, const char *id,
 	if (r == 0)
 		r = ns_remove(path, e);
 	return r < 0 ? err_wrap(e, r, "network %.12s", id) : 0;
+}
+
+int network_sweep(const char *run_dir, struct link_sock *host,
+		  bool (*known)(void *ctx, const char *short_id), void *ctx,
+		  struct err *e)
+{
+	char path[PATH_MAX];
+	const struct dirent *entry;
+	int count = 0;
+	DIR *dir;
+
+	if (str_printf(path, sizeof(path), "%s/netns", run_dir) < 0)
+		return err_set(e, -ENAMETOOLONG, "run-dir %s: path too long", run_dir);
+	dir = opendir(path);
+	if (!dir)
+		return errno == ENOENT ? 0 : err_sys(e, -errno, "folder %s", path);
+	while ((entry = readdir(dir))) {
+		struct network_sandbox none = {.nsfd = -1};
+		const char *id = entry->d_name + strlen(PIN_PREFIX);
+		int r;
+
+		if (!str_has_prefix(entry->d_name, PIN_PREFIX) || known(ctx, id))
+			continue;
+		r = network_remove(run_dir, host, id, &none, e);
+		if (r < 0) {
+			(void)closedir(dir);
+			return r;
+		}
+		count++;
+	}
+	(void)closedir(dir);
+	return count;
 }
 
 int network_endpoint_join(struct link_sock *host, const struct network_sandbox *sb,

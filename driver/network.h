@@ -69,6 +69,15 @@ void network_close(struct network_sandbox *sb);
 int network_remove(const char *run_dir, struct link_sock *host, const char *id,
 		   struct network_sandbox *sb, struct err *e);
 
+/*
+ * Removes what a crash has left of networks that are not wanted any more: every
+ * namespace pinned in run_dir whose id (its first 12 characters) known refuses. Returns
+ * how many.
+ */
+int network_sweep(const char *run_dir, struct link_sock *host,
+		  bool (*known)(void *ctx, const char *short_id), void *ctx,
+		  struct err *e);
+
 struct network_endpoint {
 	char id[NETWORK_ID_SIZE];
 	uint8_t mac[MAC_SIZE];

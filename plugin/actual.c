@@ -557,9 +557,27 @@ void actual_allow_forward(struct actual *a)
 		log_error("%s", e.text);
 }
 
+static bool net_known(void *ctx, const char *short_id)
+{
+	const struct actual *a = ctx;
+	const struct net *n;
+
+	for (n = a->nets; n; n = n->hh.next)
+		if (str_has_prefix(n->config.id, short_id))
+			return true;
+	return false;
+}
+
 int actual_start(struct actual *a, struct err *e)
 {
-	int r = sync_firewall(a, e);
+	int swept = network_sweep(a->config.run_dir, a->host, net_known, a, e);
+	int r;
+
+	if (swept < 0)
+		log_warning("left-over sandboxes: %s", e->text);
+	else if (swept)
+		log_warning("removed left-over sandboxes count=%d", swept);
+	r = sync_firewall(a, e);
 
 	a->firewall_ready = r == 0;
 	actual_allow_forward(a);
