@@ -304,6 +304,7 @@ void dns_server_set_timeout(struct dns_server *s, unsigned int timeout_ms)
 static int task_start(struct task *t, int nsfd, struct dns_sockets *sockets,
 		      struct err *e)
 {
+	const struct tcp_ops ops = {.query = on_tcp, .ctx = t, .idle_ms = TCP_IDLE_MS};
 	struct dns_server *s = t->server;
 	int r;
 
@@ -314,7 +315,7 @@ static int task_start(struct task *t, int nsfd, struct dns_sockets *sockets,
 	r = sd_event_add_io(s->event, &t->udp_source, t->udp, EPOLLIN, on_udp, t);
 	if (r < 0)
 		return err_sys(e, r, "watching the DNS socket");
-	return tcp_listener_new(s->event, TAKE_FD(sockets->tcp), on_tcp, t, &t->tcp, e);
+	return tcp_listener_new(s->event, TAKE_FD(sockets->tcp), &ops, &t->tcp, e);
 }
 
 static int task_new(struct dns_server *s, const char *key, struct task **ret,

@@ -51,8 +51,7 @@ struct tcp_listener {
 	sd_event *event;
 	sd_event_source *io;
 	int fd;
-	tcp_query_fn fn;
-	void *ctx;
+	struct tcp_ops ops;
 	unsigned int count;
 	struct conn_list conns; /* the longest idle first */
 };
@@ -85,12 +84,17 @@ static void conn_close(struct tcp_conn *c)
 	conn_unref(c);
 }
 
+static uint64_t idle_us(const struct tcp_listener *l)
+{
+	return l->ops.idle_ms * 1000ULL;
+}
+
 /* A question or an answer went through: starts the idle time anew. */
 static void conn_touch(struct tcp_conn *c)
 {
 	TAILQ_REMOVE(&c->listener->conns, c, link);
 	TAILQ_INSERT_TAIL(&c->listener->conns, c, link);
-	if (sd_event_source_set_time_relative(c->timer, TCP_IDLE_MS * 1000ULL) < 0 ||
+	if (sd_event_source_set_time_relative(c->timer, idle_us(c->listener)) < 0 ||
 	    sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT) < 0)
 		conn_close(c); /* else it might stay for ever */
 }
@@ -212,6 +216,13 @@ void tcp_conn_reply(struct tcp_conn *c, const uint8_t *msg, size_t size)
 
 /* ---- questions ------------------------------------------------------------- */
 
+static void query(struct tcp_conn *c, uint8_t *msg, size_t size)
+{
+	const struct tcp_ops *ops = &c->listener->ops;
+
+	ops->query(ops->ctx, c, msg, size);
+}
+
 /* Hands out the complete questions in the buffer, as far as their number allows. */
 static void conn_process(struct tcp_conn *c)
 {
@@ -229,7 +240,7 @@ static void conn_process(struct tcp_conn *c)
 		at += PREFIX_SIZE + size;
 		conn_touch(c);
 		if (c->fd >= 0)
-			c->listener->fn(c->listener->ctx, c, c->in + at - size, size);
+			query(c, c->in + at - size, size);
 	}
 	c->used -= at;
 	memmove(c->in, c->in + at, c->used);
@@ -325,8 +336,7 @@ static int conn_add(struct tcp_listener *l, int taken_fd)
 	r = sd_event_add_io(l->event, &c->io, fd, EPOLLIN, on_conn, c);
 	if (r >= 0)
 		r = sd_event_add_time_relative(l->event, &c->timer, CLOCK_MONOTONIC,
-					       TCP_IDLE_MS * 1000ULL, TIMER_ACCURACY_US,
-					       on_idle, c);
+					       idle_us(l), TIMER_ACCURACY_US, on_idle, c);
 	if (r < 0) {
 		sd_event_source_disable_unref(c->io);
 		free(c);
@@ -357,7 +367,7 @@ static int on_listener(sd_event_source *source, int fd, uint32_t revents, void *
 	return 0;
 }
 
-int tcp_listener_new(sd_event *event, int taken_fd, tcp_query_fn fn, void *ctx,
+int tcp_listener_new(sd_event *event, int taken_fd, const struct tcp_ops *ops,
 		     struct tcp_listener **ret, struct err *e)
 {
 	auto_close int fd = taken_fd;
@@ -375,8 +385,7 @@ int tcp_listener_new(sd_event *event, int taken_fd, tcp_query_fn fn, void *ctx,
 		return err_sys(e, r, "rate of the DNS listener");
 	}
 	l->event = event;
-	l->fn = fn;
-	l->ctx = ctx;
+	l->ops = *ops;
 	l->fd = TAKE_FD(fd);
 	TAILQ_INIT(&l->conns);
 	*ret = TAKE(l);

@@ -17,14 +17,18 @@
 struct tcp_listener;
 struct tcp_conn;
 
-/*
- * A question came; msg may be changed and dies with the call. To answer later, keep
- * the connection with tcp_conn_get; an answer now needs no reference.
- */
-typedef void (*tcp_query_fn)(void *ctx, struct tcp_conn *c, uint8_t *msg, size_t size);
+struct tcp_ops {
+	/*
+	 * A question came; msg may be changed and dies with the call. To answer later,
+	 * keep the connection with tcp_conn_get; an answer now needs no reference.
+	 */
+	void (*query)(void *ctx, struct tcp_conn *c, uint8_t *msg, size_t size);
+	void *ctx;
+	unsigned int idle_ms; /* without a question on its way: then it is closed */
+};
 
-/* Takes fd (also on error). */
-int tcp_listener_new(sd_event *event, int fd, tcp_query_fn fn, void *ctx,
+/* Takes fd (also on error); ops are copied. */
+int tcp_listener_new(sd_event *event, int fd, const struct tcp_ops *ops,
 		     struct tcp_listener **ret, struct err *e);
 /* Closes the connections; one that is kept stays valid, and mute. */
 void tcp_listener_free(struct tcp_listener *l);

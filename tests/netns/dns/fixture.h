@@ -222,18 +222,25 @@ static inline int fake_socket(struct fixture *fx, int type, uint16_t port)
 	return fd;
 }
 
+/* Returns the port. */
+static inline uint16_t fake_listen(int fd)
+{
+	struct sockaddr_in sin;
+	socklen_t len = sizeof(sin);
+
+	assert_int_equal(listen(fd, 64), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+	return ntohs(sin.sin_port);
+}
+
 static inline void fake_start(struct fixture *fx)
 {
 	struct fake *fake = &fx->fake;
-	struct sockaddr_in sin;
-	socklen_t len = sizeof(sin);
+	const struct tcp_ops ops = {on_fake_tcp, fake, WAIT_MS};
 	int tcp = fake_socket(fx, SOCK_STREAM, 0);
 
-	assert_int_equal(listen(tcp, 64), 0);
-	assert_int_equal(getsockname(tcp, (struct sockaddr *)&sin, &len), 0);
-	fake->port = ntohs(sin.sin_port);
-	assert_int_equal(
-		tcp_listener_new(fx->event, tcp, on_fake_tcp, fake, &fake->tcp, NULL), 0);
+	fake->port = fake_listen(tcp);
+	assert_int_equal(tcp_listener_new(fx->event, tcp, &ops, &fake->tcp, NULL), 0);
 	fake->udp = fake_socket(fx, SOCK_DGRAM, fake->port);
 	assert_true(sd_event_add_io(fx->event, &fake->source, fake->udp, POLLIN,
 				    on_fake_udp, fake) >= 0);
@@ -448,15 +455,20 @@ static inline void wait_until_seen(struct fixture *fx, unsigned int count)
 	}
 }
 
-static inline int client_open(struct fixture *fx, int type)
+static inline int client_open_port(struct fixture *fx, int type, uint16_t port)
 {
-	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons(53)};
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons(port)};
 	int fd = ns_socket(fx->nsfd, AF_INET, type | SOCK_CLOEXEC, 0, NULL);
 
 	assert_true(fd >= 0);
 	sin.sin_addr.s_addr = inet_addr("127.0.0.11");
 	assert_int_equal(connect(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
 	return fd;
+}
+
+static inline int client_open(struct fixture *fx, int type)
+{
+	return client_open_port(fx, type, 53);
 }
 
 /* edns: the size that the client takes, or 0. */

@@ -140,12 +140,43 @@ static void test_tcp_bad_length(void **state)
 	}
 }
 
+/* Nothing is asked: closed. A time-out at the resolver is answered. */
+static void test_tcp_idle(void **state)
+{
+	enum {
+		IDLE_MS = 100
+	};
+	struct fixture *fx = ready(state);
+	const struct tcp_ops ops = {on_fake_tcp, &fx->fake, IDLE_MS};
+	struct tcp_listener *l = NULL;
+	int tcp = fake_socket(fx, SOCK_STREAM, 0);
+	uint16_t port = fake_listen(tcp);
+	auto_close int fd = client_open_port(fx, SOCK_STREAM, port);
+	uint64_t start = now_us();
+	struct reply rp;
+	uint8_t msg[512];
+	size_t size = question(msg, 1, "mute.example", WIRE_TYPE_A, 0);
+
+	assert_int_equal(tcp_listener_new(fx->event, tcp, &ops, &l, NULL), 0);
+	assert_int_equal(send(fd, "\0", 1, 0), 1); /* half a prefix is no activity */
+	assert_false(tcp_recv(fx, fd, &rp));
+	assert_true(now_us() - start >= IDLE_MS * 1000);
+	tcp_listener_free(l);
+
+	(void)close(fd);
+	fd = client_open(fx, SOCK_STREAM);
+	dns_server_set_timeout(fx->server, 100);
+	tcp_send(fd, msg, size);
+	assert_true(tcp_recv(fx, fd, &rp));
+	assert_int_equal(rp.rcode, WIRE_RCODE_SERVFAIL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_tcp_pipeline),   TEST(test_tcp_paused),
 		TEST(test_tcp_no_reader),  TEST(test_tcp_limits),
-		TEST(test_tcp_bad_length),
+		TEST(test_tcp_bad_length), TEST(test_tcp_idle),
 	};
 
 	return RUN(tests);
