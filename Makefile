@@ -11,6 +11,7 @@ PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 
 CC ?= gcc
 CFLAGS ?= -O2 -g
@@ -176,7 +177,7 @@ tidy:
 
 # --- installing ----------------------------------------------------------------------------
 INSTALLED := $(SBINDIR)/fairlead $(MANDIR)/man8/fairlead.8 $(MANDIR)/man5/fairlead.conf.5 \
-	$(UNITDIR)/fairlead.service $(UNITDIR)/fairlead.socket
+	$(UNITDIR)/fairlead.service $(UNITDIR)/fairlead.socket $(TMPFILESDIR)/fairlead.conf
 
 install: $(B)/fairlead
 	install -D -m 755 $(B)/fairlead $(DESTDIR)$(SBINDIR)/fairlead
@@ -187,6 +188,7 @@ install: $(B)/fairlead
 		> $(DESTDIR)$(UNITDIR)/fairlead.service
 	install -m 644 packaging/systemd/fairlead.socket $(DESTDIR)$(UNITDIR)/fairlead.socket
 	chmod 644 $(DESTDIR)$(UNITDIR)/fairlead.service
+	install -D -m 644 packaging/systemd/fairlead.tmpfiles $(DESTDIR)$(TMPFILESDIR)/fairlead.conf
 	test -e $(DESTDIR)/etc/fairlead/fairlead.conf || \
 		install -D -m 644 packaging/fairlead.conf $(DESTDIR)/etc/fairlead/fairlead.conf
 

@@ -315,6 +315,8 @@ static int start(struct daemon *d, struct err *e)
 		r = choose_balancer(d, e);
 	if (r == 0)
 		r = handle_signals(d, e);
+	if (r == 0 && sd_event_set_watchdog(d->event, true) < 0)
+		log_warning("no watchdog"); /* not under systemd it is no error */
 	if (r == 0)
 		r = start_node(d, e);
 	if (r == 0) {
