@@ -352,6 +352,11 @@ int model_service_link(struct model *m, struct model_service *s,
 		return -ENOMEM;
 	place(m, s, ep, s->count++);
 	ep->service = s;
+	if (s->unused) {
+		/* At once: nobody may take its VIP now. */
+		model_service_set_unused(s, 0);
+		model_service_changed(m, s, MODEL_PENDING_ROW);
+	}
 	model_endpoint_changed(m, ep, MODEL_PENDING_TELL);
 	model_service_changed(m, s, MODEL_PENDING_SETTLE);
 	return 0;

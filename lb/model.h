@@ -45,7 +45,7 @@ struct model_network {
 	struct option_set options;
 	struct model_service_list services;
 	struct model_service_list unused;  /* those without backends, longest first */
-	struct model_service_list starved; /* those that found no free VIP */
+	struct model_service_list starved; /* those that wait for a VIP */
 	struct model_endpoint_list endpoints;
 	unsigned int pending; /* enum model_pending, as in all of these */
 	TAILQ_ENTRY(model_network) changed;
@@ -103,7 +103,9 @@ struct model_service {
 	enum lb_scheduler scheduler;
 	bool dnsrr;
 	uint64_t unused; /* since this sequence number; 0: has backends */
-	bool starved;
+	bool starved;	 /* in the list of those that wait for a VIP: for any, */
+	bool hungry;	 /* or */
+	struct addr refused[VIP_FAMILY_COUNT]; /* for this one, which another has */
 	struct model_endpoint **backends;
 	unsigned int count;
 	unsigned int room;

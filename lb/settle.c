@@ -124,19 +124,32 @@ static void settle_scheduler(const struct settle_config *config, struct model_se
 	s->scheduler = scheduler;
 }
 
-/* A VIP of n came free, or could be taken from an unused service. */
-static void wake_starved(struct model *m, struct model_network *n)
+/* A VIP of n came free, or (NULL) can be taken from a service that is unused now. */
+static void wake_starved(struct model *m, struct model_network *n, unsigned int family,
+			 const struct addr *freed)
 {
-	model_service_changed(m, TAILQ_FIRST(&n->starved), MODEL_PENDING_SETTLE);
+	struct model_service *s;
+	bool taken = false;
+
+	TAILQ_FOREACH (s, &n->starved, of_starved) {
+		if (freed && addr_equal(&s->refused[family], freed))
+			model_service_changed(m, s, MODEL_PENDING_SETTLE);
+		else if (s->hungry && !taken) {
+			model_service_changed(m, s, MODEL_PENDING_SETTLE);
+			taken = true;
+		}
+	}
 }
 
 static void give_vip(struct model *m, struct model_service *s, unsigned int family)
 {
-	if (!addr_is_set(&s->vip[family]))
+	struct addr vip = s->vip[family];
+
+	if (!addr_is_set(&vip))
 		return;
-	vip_pool_give(&s->network->pool[family], &s->vip[family]);
+	vip_pool_give(&s->network->pool[family], &vip);
 	s->vip[family] = (struct addr){0};
-	wake_starved(m, s->network);
+	wake_starved(m, s->network, family, &vip);
 }
 
 /* Moves s to the address that its options ask for, or says why not. */
@@ -166,6 +179,7 @@ static int settle_fixed(struct model *m, struct model_service *s, unsigned int f
 		texts_add(&s->errors, "VIP %s: service %s%s%s has it", text,
 			  owner->key.name, owner->key.project[0] ? "." : "",
 			  owner->key.project);
+		s->refused[family] = *wish;
 		return 0;
 	}
 	r = vip_pool_take(pool, wish, s);
@@ -184,6 +198,8 @@ static bool reclaim(struct model *m, struct model_network *n, unsigned int famil
 	TAILQ_FOREACH (s, &n->unused, of_unused) {
 		if (!vip_pool_usable(&n->pool[family], &s->vip[family]))
 			continue;
+		for (unsigned int i = 0; i < VIP_FAMILY_COUNT; i++)
+			give_vip(m, s, i);
 		model_service_del(m, s);
 		return true;
 	}
@@ -203,7 +219,7 @@ static int settle_chosen(struct model *m, struct model_service *s, unsigned int 
 		r = vip_pool_take_next(pool, s, &s->vip[family]);
 	if (r != -ENOSPC)
 		return r;
-	model_service_set_starved(s, true);
+	s->hungry = true;
 	texts_add(&s->errors, "no VIP: the range %s is full",
 		  cidr_format(&pool->range, range));
 	return 0;
@@ -242,9 +258,13 @@ static int settle_vips(struct model *m, struct model_service *s,
 	int r;
 
 	model_service_set_starved(s, false);
+	s->hungry = false;
+	memset(s->refused, 0, sizeof(s->refused));
 	r = settle_vip(m, s, VIP_V4, wish);
 	if (r == 0)
 		r = settle_vip(m, s, VIP_V6, wish);
+	model_service_set_starved(s, s->hungry || addr_is_set(&s->refused[VIP_V4]) ||
+					     addr_is_set(&s->refused[VIP_V6]));
 	if (!s->dnsrr && !has_vip(s) && !addr_is_set(&n->pool[VIP_V4].range.addr) &&
 	    !addr_is_set(&n->pool[VIP_V6].range.addr))
 		texts_add(&s->errors, "no VIP: %s", n->reason);
@@ -292,9 +312,8 @@ static int decide(struct model *m, const struct settle_config *config,
 			  LB_BACKENDS_MAX);
 	if (!wish && !s->unused) {
 		model_service_set_unused(s, ++m->sequence);
-		wake_starved(m, s->network);
-	} else if (wish && s->unused) {
-		model_service_set_unused(s, 0);
+		for (unsigned int i = 0; i < VIP_FAMILY_COUNT; i++)
+			wake_starved(m, s->network, i, NULL);
 	}
 	return r;
 }
@@ -359,8 +378,8 @@ int settle_services(struct model *m, const struct settle_config *config, struct 
 	bool found = true;
 	int r = 0;
 
-	/* The empty ones first: others may need their VIPs. Ends, since each service
-	 * that becomes empty or gives a VIP wakes at most one other. */
+	/* The empty ones first: others may need their VIPs. It ends, since a service is
+	 * woken only when one became empty or moved to the VIP that it asks for. */
 	while (r == 0 && found) {
 		found = false;
 		r = settle_some(m, config, true, &found, e);

@@ -507,9 +507,11 @@ static void test_fixed_vip(void **state)
 		     "fairlead.service=x fairlead.vip=10.1.0.200");
 	assert_vip(view(f, NET, "", "x"), "10.1.0.194", "");
 	assert_error(f, NET, "x", "VIP 10.1.0.200: service web.shop has it");
-	/* It is free: with the next change of x it moves there. */
+	fixture_restart(f);
+	check_witness(f);
+	assert_error(f, NET, "x", "VIP 10.1.0.200: service web.shop has it");
+	/* It comes free: x moves there. */
 	run(f, "e1", WEB " fairlead.vip=10.1.0.201");
-	run(f, "x", NULL);
 	assert_vip(view(f, NET, "", "x"), "10.1.0.200", "");
 	assert_no_error(f, NET, "x");
 	fixture_restart(f);
@@ -594,6 +596,31 @@ static void test_rename_in_a_full_range(void **state)
 	add_endpoint(f, NET, "e1", "10.1.0.2", "fairlead.service=new");
 	assert_null(view(f, NET, "", "old"));
 	assert_vip(view(f, NET, "", "new"), "10.1.0.254", "");
+	fixture_restart(f);
+	check_witness(f);
+}
+
+static void test_unused_but_wanted_again(void **state)
+{
+	struct fixture *f = *state;
+
+	add_network(f, NET, "10.1.0.248/30", NULL);
+	add_named(f, "a");
+	add_named(f, "b");
+	del_endpoint(f, "a");
+	del_endpoint(f, "b");
+	assert_int_equal(try_network(f, NET, "10.1.0.248/30", NULL, "fairlead.enable=no"),
+			 0);
+	add_named(f, "new");
+	add_named(f, "a");
+	add_named(f, "b");
+	/* Now all three at once: the new one, although first, must not take the VIP of
+	 * one that is used again. */
+	add_network(f, NET, "10.1.0.248/30", NULL);
+	assert_vip(view(f, NET, "", "a"), "10.1.0.249", "");
+	assert_vip(view(f, NET, "", "b"), "10.1.0.250", "");
+	assert_error(f, NET, "new", "is full");
+	check_witness(f);
 	fixture_restart(f);
 	check_witness(f);
 }
@@ -834,6 +861,7 @@ int main(void)
 		T(test_bad_fixed_vip),
 		T(test_range_is_full),
 		T(test_rename_in_a_full_range),
+		T(test_unused_but_wanted_again),
 		T(test_network_deletion),
 		T(test_list),
 		T(test_rollback_of_additions),
