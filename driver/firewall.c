@@ -267,6 +267,69 @@ int firewall_sync(struct firewall *fw, const struct network_config *const *netwo
 	return commit_batch(fw, b, e);
 }
 
+static int count_element(void *ctx, const struct nft_value *key,
+			 const struct nft_value *value)
+{
+	unsigned int *count = ctx;
+
+	(void)key;
+	(void)value;
+	(*count)++;
+	return 0;
+}
+
+/* Elements that a port has in the maps of its kind, see change_port. */
+static unsigned int port_elements(const struct firewall_port *p)
+{
+	if (addr_is_set(&p->host_addr))
+		return addr_is_set(p->host_addr.family == AF_INET ? &p->target4
+								  : &p->target6);
+	return addr_is_set(&p->target4) + addr_is_set(&p->target6);
+}
+
+static int count_elements(struct firewall *fw, unsigned int *ret, struct err *e)
+{
+	int r = nft_elem_list(fw->nft, NFT_TABLE, &uplinks, count_element, ret, e);
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++) {
+		r = nft_elem_list(fw->nft, NFT_TABLE, &ports_any[i], count_element, ret,
+				  e);
+		if (r == 0)
+			r = nft_elem_list(fw->nft, NFT_TABLE, &ports_one[i],
+					  count_element, ret, e);
+	}
+	return r;
+}
+
+int firewall_check(struct firewall *fw, const struct network_config *const *networks,
+		   unsigned int network_count, const struct firewall_port *ports,
+		   unsigned int port_count, struct err *e)
+{
+	/* As add_frame makes them. */
+	static const struct {
+		const char *chain;
+		int rules;
+	} chains[] = {
+		{"guard", 1}, {"publish", 4}, {"local", 4}, {"forward", 2}, {"leave", 4}};
+	unsigned int want = 0;
+	unsigned int have = 0;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(chains); i++) {
+		r = nft_rule_count(fw->nft, NFT_TABLE, chains[i].chain, e);
+		if (r != chains[i].rules)
+			return r < 0 && r != -ENOENT ? r : 0;
+	}
+	for (unsigned int i = 0; i < network_count; i++)
+		want += !networks[i]->internal;
+	for (unsigned int i = 0; i < port_count; i++)
+		want += port_elements(&ports[i]);
+	r = count_elements(fw, &have, e);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return have == want;
+}
+
 int firewall_network_add(struct firewall *fw, const struct network_config *c,
 			 struct err *e)
 {

@@ -247,6 +247,20 @@ static int setup_uplink(struct link_sock *host, const struct network_sandbox *sb
 	return r;
 }
 
+int network_complete(struct link_sock *host, struct network_sandbox *sb,
+		     const struct network_config *c, struct err *e)
+{
+	int r = set_sysctls(sb->nsfd, e);
+
+	if (r == 0)
+		r = find_mtu(host, sb, c, e);
+	if (r == 0)
+		r = setup_bridge(sb, c, e);
+	if (r == 0 && !c->internal)
+		r = setup_uplink(host, sb, c, e);
+	return r < 0 ? err_wrap(e, r, "network %.12s", c->id) : 0;
+}
+
 int network_apply(const char *run_dir, struct link_sock *host,
 		  const struct network_config *c, struct network_sandbox *ret,
 		  struct err *e)
@@ -261,17 +275,13 @@ int network_apply(const char *run_dir, struct link_sock *host,
 	if (sb.nsfd < 0)
 		return err_wrap(e, sb.nsfd, "network %.12s", c->id);
 	r = link_open(sb.nsfd, &sb.links, e);
-	if (r == 0)
-		r = set_sysctls(sb.nsfd, e);
-	if (r == 0)
-		r = find_mtu(host, &sb, c, e);
-	if (r == 0)
-		r = setup_bridge(&sb, c, e);
-	if (r == 0 && !c->internal)
-		r = setup_uplink(host, &sb, c, e);
+	if (r < 0)
+		(void)err_wrap(e, r, "network %.12s", c->id);
+	else
+		r = network_complete(host, &sb, c, e);
 	if (r < 0) {
 		network_close(&sb);
-		return err_wrap(e, r, "network %.12s", c->id);
+		return r;
 	}
 	*ret = sb;
 	return 0;

@@ -63,6 +63,9 @@ void network_link_name(char role, const char *id, char ret[IFNAMSIZ]);
 int network_apply(const char *run_dir, struct link_sock *host,
 		  const struct network_config *c, struct network_sandbox *ret,
 		  struct err *e);
+/* Makes what is missing in an open sandbox and at its uplink, and sets what differs. */
+int network_complete(struct link_sock *host, struct network_sandbox *sb,
+		     const struct network_config *c, struct err *e);
 /* Closes the fds; the kernel's side stays. */
 void network_close(struct network_sandbox *sb);
 /* Removes uplink and namespace; what is not there is success. sb is closed. */

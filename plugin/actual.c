@@ -513,22 +513,64 @@ static void note_port(struct actual *a, const struct firewall_port *value, bool 
 		free(p);
 }
 
+/* What the host's table is made from. */
+struct wanted {
+	const struct network_config **networks;
+	unsigned int network_count;
+	struct firewall_port *ports;
+	unsigned int port_count;
+};
+
+static void wanted_fini(struct wanted *w)
+{
+	free(w->networks);
+	free(w->ports);
+}
+
+static int collect_wanted(const struct actual *a, struct wanted *w, struct err *e)
+{
+	w->networks = calloc(HASH_COUNT(a->nets) + 1, sizeof(*w->networks));
+	w->ports = calloc(HASH_COUNT(a->ports) + 1, sizeof(*w->ports));
+	if (!w->networks || !w->ports)
+		return err_sys(e, -ENOMEM, "host table");
+	for (const struct net *n = a->nets; n; n = n->hh.next)
+		if (n->broken.code == 0)
+			w->networks[w->network_count++] = &n->config;
+	for (const struct port *p = a->ports; p; p = p->hh.next)
+		w->ports[w->port_count++] = p->value;
+	return 0;
+}
+
 static int sync_firewall(struct actual *a, struct err *e)
 {
-	unsigned int net_count = 0;
-	unsigned int port_count = 0;
-	auto_free const struct network_config **configs =
-		calloc(HASH_COUNT(a->nets) + 1, sizeof(*configs));
-	auto_free struct firewall_port *ports =
-		calloc(HASH_COUNT(a->ports) + 1, sizeof(*ports));
+	__attribute__((cleanup(wanted_fini))) struct wanted w = {0};
+	int r = collect_wanted(a, &w, e);
 
-	if (!configs || !ports)
-		return err_sys(e, -ENOMEM, "host table");
-	for (struct net *n = a->nets; n; n = n->hh.next)
-		configs[net_count++] = &n->config;
-	for (struct port *p = a->ports; p; p = p->hh.next)
-		ports[port_count++] = p->value;
-	return firewall_sync(a->firewall, configs, net_count, ports, port_count, e);
+	return r < 0 ? r
+		     : firewall_sync(a->firewall, w.networks, w.network_count, w.ports,
+				     w.port_count, e);
+}
+
+/* Somebody may have flushed the ruleset. */
+static void repair_firewall(struct actual *a)
+{
+	__attribute__((cleanup(wanted_fini))) struct wanted w = {0};
+	struct err e = {0};
+	int r = collect_wanted(a, &w, &e);
+
+	if (r == 0)
+		r = firewall_check(a->firewall, w.networks, w.network_count, w.ports,
+				   w.port_count, &e);
+	if (r == 0) {
+		r = sync_firewall(a, &e);
+		if (r == 0) {
+			a->repairs++;
+			log_warning("host table inet " NFT_TABLE
+				    " was not as wanted: repaired");
+		}
+	}
+	if (r < 0)
+		log_error("%s", e.text);
 }
 
 void actual_port(struct actual *a, const struct firewall_port *old,
@@ -591,8 +633,11 @@ static void repair_net(struct actual *a, struct net *n)
 	const struct network_config config = n->config; /* n is replaced */
 	struct err e = {0};
 
-	if (n->broken.code == 0)
+	if (n->broken.code == 0) {
+		if (network_complete(a->host, &n->sandbox, &n->config, &e) < 0)
+			log_error("%s", e.text);
 		return;
+	}
 	if (net_add(a, &config, &e) == 0) {
 		a->repairs++;
 		log_info("network is repaired net=%.12s", config.id);
@@ -609,6 +654,7 @@ static int on_reconcile(sd_event_source *source, uint64_t usec, void *userdata)
 	HASH_ITER (hh, a->nets, n, next)
 		repair_net(a, n);
 	a->repairs += spread_reconcile(a->spread);
+	repair_firewall(a);
 	actual_allow_forward(a);
 	(void)sd_event_source_set_time_relative(source, (uint64_t)a->config.reconcile_s *
 								1000000);
