@@ -25,7 +25,7 @@
 enum model_pending {
 	MODEL_PENDING_ROW = 1,	   /* its row is to be written */
 	MODEL_PENDING_OPTIONS = 2, /* its option rows too */
-	MODEL_PENDING_SETTLE = 4,  /* service: to be decided anew, see settle.h */
+	MODEL_PENDING_SETTLE = 4,  /* endpoint or service: to be decided, see settle.h */
 	MODEL_PENDING_TELL = 8,	   /* callbacks may be due */
 	MODEL_PENDING_GONE = 16,   /* removed: rows to be deleted, then freed */
 };

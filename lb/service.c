@@ -104,7 +104,7 @@ static void tell(const struct registry *r, struct model *m)
 
 static int flush(struct registry *r, struct err *e)
 {
-	int rc = settle_services(&r->model, &r->settle, e);
+	int rc = settle(&r->model, &r->settle, e);
 
 	if (rc == 0)
 		rc = lb_store_save(r->store, &r->model, e);
@@ -131,14 +131,12 @@ static int load(struct registry *r, struct model *m, struct err *e)
 	model_init(m);
 	rc = lb_store_load(r->store, m, e);
 	/* In the order in which they were added: that of their positions. */
-	HASH_ITER (hh, m->endpoints, ep, next) {
-		if (rc == 0)
-			rc = settle_endpoint(m, &config, ep, e);
-	}
+	HASH_ITER (hh, m->endpoints, ep, next)
+		model_endpoint_changed(m, ep, MODEL_PENDING_SETTLE);
 	HASH_ITER (hh, m->services, s, next_s)
 		model_service_changed(m, s, MODEL_PENDING_SETTLE);
 	if (rc == 0)
-		rc = settle_services(m, &config, e);
+		rc = settle(m, &config, e);
 	if (rc < 0)
 		model_fini(m);
 	return rc;
@@ -314,20 +312,16 @@ static bool set_options(struct option_set *have, struct option_set *set)
 	return true;
 }
 
-/* Reads the options of all its endpoints again, and decides for all its services. */
-static int refresh_network(struct registry *r, struct model_network *n, struct err *e)
+/* All its endpoints and services are to be decided anew. */
+static void refresh_network(struct registry *r, struct model_network *n)
 {
 	struct model_endpoint *ep;
 	struct model_service *s;
-	int rc = 0;
 
-	TAILQ_FOREACH (ep, &n->endpoints, of_network) {
-		if (rc == 0)
-			rc = settle_endpoint(&r->model, &r->settle, ep, e);
-	}
+	TAILQ_FOREACH (ep, &n->endpoints, of_network)
+		model_endpoint_changed(&r->model, ep, MODEL_PENDING_SETTLE);
 	TAILQ_FOREACH (s, &n->services, of_network)
 		model_service_changed(&r->model, s, MODEL_PENDING_SETTLE);
-	return rc;
 }
 
 /* Which pending bits the new description makes. */
@@ -381,9 +375,9 @@ int registry_network_add(struct registry *r, const struct registry_network *new_
 	bits = update_network(n, new_network, &options);
 	if (bits) {
 		model_network_changed(&r->model, n, bits);
-		rc = refresh_network(r, n, e);
+		refresh_network(r, n);
 	}
-	return rc < 0 ? rc : flush(r, e);
+	return flush(r, e);
 }
 
 int registry_network_del(struct registry *r, const char *id, struct err *e)
@@ -405,9 +399,9 @@ int registry_network_del(struct registry *r, const char *id, struct err *e)
 
 /* --- endpoints --- */
 
-static int update_endpoint(struct registry *r, struct model_endpoint *ep,
-			   const struct registry_endpoint *new_ep,
-			   struct option_set *options, struct err *e)
+static void update_endpoint(struct registry *r, struct model_endpoint *ep,
+			    const struct registry_endpoint *new_ep,
+			    struct option_set *options)
 {
 	unsigned int bits = 0;
 
@@ -423,10 +417,8 @@ static int update_endpoint(struct registry *r, struct model_endpoint *ep,
 		ep->sequence = ++r->model.sequence;
 		bits |= MODEL_PENDING_ROW;
 	}
-	if (!bits)
-		return 0;
-	model_endpoint_changed(&r->model, ep, bits);
-	return settle_endpoint(&r->model, &r->settle, ep, e);
+	if (bits)
+		model_endpoint_changed(&r->model, ep, bits | MODEL_PENDING_SETTLE);
 }
 
 static bool is_family(const struct addr *a, int family)
@@ -473,8 +465,8 @@ int registry_endpoint_add(struct registry *r, const struct registry_endpoint *ne
 		option_set_fini(&options);
 		return err_sys(e, -ENOMEM, "endpoint %.12s", new_ep->id);
 	}
-	rc = update_endpoint(r, ep, new_ep, &options, e);
-	return rc < 0 ? rc : flush(r, e);
+	update_endpoint(r, ep, new_ep, &options);
+	return flush(r, e);
 }
 
 int registry_endpoint_del(struct registry *r, const char *id, struct err *e)
@@ -536,6 +528,8 @@ static void update_endpoints(struct registry *r, struct model_container *c,
 		ep = model_endpoint_find(&r->model, seen->endpoints[i]);
 		if (!ep)
 			continue;
+		if (ep->container != c)
+			model_endpoint_changed(&r->model, ep, MODEL_PENDING_SETTLE);
 		model_endpoint_set_container(&r->model, ep, c);
 		set_detached(r, ep, false);
 	}
@@ -552,6 +546,7 @@ static void update_container(struct registry *r, struct model_container *c,
 			     struct option_set *labels)
 {
 	char name[MODEL_CONTAINER_NAME];
+	struct model_endpoint *ep;
 
 	texts_clean(name, sizeof(name), seen->name);
 	if (strcmp(c->name, name)) {
@@ -560,20 +555,11 @@ static void update_container(struct registry *r, struct model_container *c,
 	}
 	if (backend_life_seen(&c->life, seen))
 		refresh_states(r, c);
-	if (set_options(&c->labels, labels))
-		model_container_changed(&r->model, c, MODEL_PENDING_OPTIONS);
-}
-
-static int settle_container(struct registry *r, struct model_container *c, struct err *e)
-{
-	struct model_endpoint *ep;
-	int rc = 0;
-
-	TAILQ_FOREACH (ep, &c->endpoints, of_container) {
-		if (rc == 0)
-			rc = settle_endpoint(&r->model, &r->settle, ep, e);
-	}
-	return rc;
+	if (!set_options(&c->labels, labels))
+		return;
+	model_container_changed(&r->model, c, MODEL_PENDING_OPTIONS);
+	TAILQ_FOREACH (ep, &c->endpoints, of_container)
+		model_endpoint_changed(&r->model, ep, MODEL_PENDING_SETTLE);
 }
 
 int registry_container_seen(struct registry *r, const struct registry_container *seen,
@@ -600,8 +586,7 @@ int registry_container_seen(struct registry *r, const struct registry_container 
 	}
 	update_endpoints(r, c, seen);
 	update_container(r, c, seen, &labels);
-	rc = settle_container(r, c, e);
-	return rc < 0 ? rc : flush(r, e);
+	return flush(r, e);
 }
 
 int registry_container_event(struct registry *r, const char *container,

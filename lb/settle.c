@@ -69,15 +69,13 @@ static int find_service(struct model *m, struct model_endpoint *ep,
 	return 0;
 }
 
-int settle_endpoint(struct model *m, const struct settle_config *config,
-		    struct model_endpoint *ep, struct err *e)
+static int settle_endpoint(struct model *m, const struct settle_config *config,
+			   struct model_endpoint *ep)
 {
 	struct model_service *s;
 	int r;
 
 	parse(config, ep);
-	/* The project counts for the DNS even without a service. */
-	model_endpoint_changed(m, ep, MODEL_PENDING_TELL);
 	r = find_service(m, ep, &s);
 	if (r == 0 && s != ep->service) {
 		model_service_unlink(m, ep);
@@ -86,7 +84,27 @@ int settle_endpoint(struct model *m, const struct settle_config *config,
 	}
 	/* Also when it was just made and the link failed: then it goes again. */
 	model_service_changed(m, s, MODEL_PENDING_SETTLE);
-	return r < 0 ? err_sys(e, r, "endpoint %.12s", ep->id) : 0;
+	return r;
+}
+
+static int settle_endpoints(struct model *m, const struct settle_config *config,
+			    struct err *e)
+{
+	struct model_endpoint *ep;
+	int r;
+
+	/* Backends that take the place of one that moves go to the end of this list. */
+	TAILQ_FOREACH (ep, &m->changed_endpoints, changed) {
+		if (!(ep->pending & MODEL_PENDING_SETTLE))
+			continue;
+		r = settle_endpoint(m, config, ep);
+		if (r < 0)
+			return err_sys(e, r, "endpoint %.12s", ep->id);
+		ep->pending &= ~(unsigned int)MODEL_PENDING_SETTLE;
+		/* Its project counts for the DNS even without a service. */
+		ep->pending |= MODEL_PENDING_TELL;
+	}
+	return 0;
 }
 
 /* --- services --- */
@@ -373,10 +391,10 @@ static int settle_some(struct model *m, const struct settle_config *config, bool
 	return 0;
 }
 
-int settle_services(struct model *m, const struct settle_config *config, struct err *e)
+int settle(struct model *m, const struct settle_config *config, struct err *e)
 {
+	int r = settle_endpoints(m, config, e);
 	bool found = true;
-	int r = 0;
 
 	/* The empty ones first: others may need their VIPs. It ends, since a service is
 	 * woken only when one became empty or moved to the VIP that it asks for. */

@@ -18,16 +18,13 @@ struct settle_config {
 	bool quiet;	      /* do not log errors: they were before */
 };
 
-/* Reads the options of ep again and moves it to its service, which is made if need be.
- * -ENOMEM. */
-int settle_endpoint(struct model *m, const struct settle_config *config,
-		    struct model_endpoint *ep, struct err *e);
-
 /*
- * Decides for every service that waits for it (MODEL_PENDING_SETTLE), and builds its
- * next view. One without backends stays while it has a VIP; when a range is full, the
- * longest unused service is removed for its VIP. -ENOMEM: may be called again.
+ * Decides for everything that waits for it (MODEL_PENDING_SETTLE). For an endpoint: reads
+ * its options again and moves it to its service, which is made if need be. For a
+ * service: sets its properties and builds its next view. One without backends stays
+ * while it has a VIP; when a range is full, the longest unused service is removed for
+ * its VIP. -ENOMEM: the rest still waits and may be tried again.
  */
-int settle_services(struct model *m, const struct settle_config *config, struct err *e);
+int settle(struct model *m, const struct settle_config *config, struct err *e);
 
 #endif
