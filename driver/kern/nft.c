@@ -5,7 +5,7 @@
  * reply when the call returns. Only the last message asks for an acknowledgement,
  * refusals come without asking. One refusal voids the batch.
  *
- * This file: the buffer, sending and the reading of replies, tables and chains.
+ * This file: the buffer, naming what was refused, tables and chains.
  */
 #include "driver/kern/nft.h"
 
@@ -20,23 +20,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "driver/kern/nft_internal.h"
-#include "driver/kern/ns.h"
-#include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
 #ifndef NFT_TABLE_F_OWNER
 #define NFT_TABLE_F_OWNER 0x2 /* Linux 5.12 */
 #endif
 
-#define BUFFER_FIRST	  (2 * NFT_MESSAGE_SIZE)
-#define BUFFER_MAX	  (256U << 20)
-#define BUFFER_KEEP	  (1U << 20) /* a bigger one is given back after a commit */
-#define REPLY_SIZE	  8192
-#define DUMP_SIZE	  65536
-#define SEND_ROOM_DEFAULT 65536 /* less than any kernel's default */
+#define BUFFER_FIRST (2 * NFT_MESSAGE_SIZE)
+#define BUFFER_MAX   (256U << 20)
+#define BUFFER_KEEP  (1U << 20) /* a bigger one is given back after a commit */
 
 /* --- the buffer --- */
 
@@ -197,168 +191,6 @@ void nft_message_end(struct nft_batch *b, const struct nlmsghdr *nlh)
 	b->size = b->messages[b->count - 1].offset + MNL_ALIGN(nlh->nlmsg_len);
 }
 
-/* --- the socket --- */
-
-int nft_open(int nsfd, struct nft_sock **ret, struct err *e)
-{
-	struct sockaddr_nl own = {.nl_family = AF_NETLINK};
-	struct nft_sock *ns;
-	auto_close int fd = -1;
-	int one = 1;
-
-	fd = ns_socket(nsfd, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER, e);
-	if (fd < 0)
-		return err_wrap(e, fd, "nftables");
-	/* Without these two only the texts are poorer. */
-	(void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof(one));
-	(void)setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof(one));
-	/* An owner table belongs to the bound port. */
-	if (bind(fd, (struct sockaddr *)&own, sizeof(own)) < 0)
-		return err_sys(e, -errno, "nftables socket");
-	ns = calloc(1, sizeof(*ns));
-	if (!ns)
-		return err_sys(e, -ENOMEM, "nftables socket");
-	ns->fd = TAKE_FD(fd);
-	ns->send_room = SEND_ROOM_DEFAULT;
-	*ret = ns;
-	return 0;
-}
-
-void nft_close(struct nft_sock *ns)
-{
-	if (!ns)
-		return;
-	(void)close(ns->fd); /* nothing to do about a failed close */
-	free(ns);
-}
-
-static int send_all(struct nft_sock *ns, const void *buf, size_t size)
-{
-	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-	int room = (int)size + 4096;
-	ssize_t n;
-
-	if ((size_t)room > ns->send_room) {
-		/* Needs CAP_NET_ADMIN over the namespace, as nftables itself does. */
-		if (setsockopt(ns->fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) <
-		    0)
-			return -errno;
-		ns->send_room = (size_t)room;
-	}
-	do
-		n = sendto(ns->fd, buf, size, 0, (struct sockaddr *)&kernel,
-			   sizeof(kernel));
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	return (size_t)n == size ? 0 : -EMSGSIZE;
-}
-
-/* Netlink answers before sendto and recv return, so nothing is ever waited for. */
-static ssize_t receive(struct nft_sock *ns, void *buf, size_t size)
-{
-	struct sockaddr_nl from = {0};
-	socklen_t from_size = sizeof(from);
-	ssize_t n;
-
-	for (;;) {
-		n = recvfrom(ns->fd, buf, size, MSG_DONTWAIT | MSG_TRUNC,
-			     (struct sockaddr *)&from, &from_size);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (from.nl_pid != 0)
-			continue; /* not from the kernel */
-		return (size_t)n > size ? -EMSGSIZE : n;
-	}
-}
-
-/* --- replies --- */
-
-struct refusal {
-	int code;
-	uint32_t seq;
-	uint32_t offset; /* of the attribute in the refused message, 0: not told */
-	char text[128];	 /* the kernel's, or "" */
-};
-
-static void read_error_attrs(const struct nlmsghdr *nlh, const struct nlmsgerr *ne,
-			     struct refusal *ret)
-{
-	size_t skip = sizeof(*ne);
-	const struct nlattr *attr;
-
-	if (!(nlh->nlmsg_flags & NLM_F_ACK_TLVS))
-		return;
-	if (!(nlh->nlmsg_flags & NLM_F_CAPPED))
-		skip += MNL_ALIGN(ne->msg.nlmsg_len) - sizeof(struct nlmsghdr);
-	if (skip > mnl_nlmsg_get_payload_len(nlh))
-		return;
-	mnl_attr_for_each(attr, nlh, skip)
-	{
-		uint16_t type = mnl_attr_get_type(attr);
-
-		if (type == NLMSGERR_ATTR_MSG &&
-		    mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
-			(void)snprintf(ret->text, sizeof(ret->text), "%s",
-				       mnl_attr_get_str(attr)); /* cut off is fine */
-		else if (type == NLMSGERR_ATTR_OFFS &&
-			 mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
-			ret->offset = mnl_attr_get_u32(attr);
-	}
-}
-
-/* Returns 1 for a reply that ends a request, with *ret filled if it is negative. */
-static int read_error(const struct nlmsghdr *nlh, struct refusal *ret)
-{
-	const struct nlmsgerr *ne = mnl_nlmsg_get_payload(nlh);
-
-	if (nlh->nlmsg_type != NLMSG_ERROR ||
-	    mnl_nlmsg_get_payload_len(nlh) < sizeof(*ne))
-		return 0;
-	ret->code = ne->error > 0 ? -ne->error : ne->error;
-	ret->seq = ne->msg.nlmsg_seq;
-	if (ret->code)
-		read_error_attrs(nlh, ne, ret);
-	return 1;
-}
-
-/* Reads all replies; *ret is the first refusal. */
-static int read_replies(struct nft_sock *ns, uint32_t last_seq, struct refusal *ret)
-{
-	char buf[REPLY_SIZE] __attribute__((aligned(8)));
-	bool acknowledged = false;
-	bool lost = false;
-
-	for (;;) {
-		ssize_t n = receive(ns, buf, sizeof(buf));
-		const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf;
-		int left = (int)n;
-
-		if (n == -EAGAIN)
-			break;
-		if (n == -ENOBUFS || n == -EMSGSIZE) {
-			lost = true; /* more refusals than the queue holds */
-			continue;
-		}
-		if (n < 0)
-			return (int)n;
-		for (; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
-			struct refusal one = {0};
-
-			if (!read_error(nlh, &one))
-				continue;
-			if (one.code && !ret->code)
-				*ret = one;
-			acknowledged |= !one.code && one.seq == last_seq;
-		}
-	}
-	if (ret->code || acknowledged)
-		return 0;
-	return lost ? -ENOBUFS : -EPROTO;
-}
-
 /* --- naming the refused object --- */
 
 struct object_kind {
@@ -426,7 +258,7 @@ static void find_elem(const struct nlmsghdr *nlh, uint32_t offset, enum nft_type
 	}
 }
 
-static int refused(const struct nft_batch *b, uint32_t base, const struct refusal *r,
+static int refused(const struct nft_batch *b, uint32_t base, const struct nft_refusal *r,
 		   struct err *e)
 {
 	const char *family = nft_family_name(b->family);
@@ -460,7 +292,7 @@ static int refused(const struct nft_batch *b, uint32_t base, const struct refusa
 		       b->table, colon, r->text);
 }
 
-/* --- commit and request --- */
+/* --- commit --- */
 
 static int batch_finish(struct nft_sock *ns, struct nft_batch *b, uint32_t *ret_base)
 {
@@ -487,15 +319,15 @@ static int batch_finish(struct nft_sock *ns, struct nft_batch *b, uint32_t *ret_
 
 static int batch_send(struct nft_sock *ns, struct nft_batch *b, struct err *e)
 {
-	struct refusal refusal = {0};
+	struct nft_refusal refusal = {0};
 	uint32_t base;
 	int r;
 
 	r = batch_finish(ns, b, &base);
 	if (r == 0)
-		r = send_all(ns, b->buf, b->size);
+		r = nft_send(ns, b->buf, b->size);
 	if (r == 0)
-		r = read_replies(ns, base + (uint32_t)b->count - 1, &refusal);
+		r = nft_read_replies(ns, base + (uint32_t)b->count - 1, &refusal);
 	if (r < 0)
 		return err_sys(e, r, "nftables: %zu bytes for table %s %s", b->size,
 			       nft_family_name(b->family), b->table);
@@ -516,67 +348,6 @@ int nft_commit(struct nft_sock *ns, struct nft_batch *b, struct err *e)
 		r = batch_send(ns, b, e);
 	batch_clear(b);
 	return r;
-}
-
-/* Returns 1 at the end of the answer. */
-static int read_answer(const struct nlmsghdr *nlh,
-		       int (*fn)(const struct nlmsghdr *nlh, void *ctx), void *ctx)
-{
-	struct refusal refusal = {0};
-	int r;
-
-	if (nlh->nlmsg_type == NLMSG_DONE) {
-		/* A dump that failed half-way says so here. */
-		r = mnl_nlmsg_get_payload_len(nlh) >= sizeof(int)
-			    ? *(const int *)mnl_nlmsg_get_payload(nlh)
-			    : 0;
-		return r < 0 ? r : 1;
-	}
-	if (read_error(nlh, &refusal))
-		return refusal.code ? refusal.code : 1;
-	if (nlh->nlmsg_type < NLMSG_MIN_TYPE)
-		return 0;
-	return fn(nlh, ctx);
-}
-
-/* Reads to the end even after an error: a dump left open refuses the next one. */
-int nft_request(struct nft_sock *ns, struct nlmsghdr *nlh,
-		int (*fn)(const struct nlmsghdr *nlh, void *ctx), void *ctx)
-{
-	auto_free char *buf = malloc(DUMP_SIZE);
-	uint32_t seq = ns->seq++;
-	bool interrupted = false;
-	int failed = 0;
-	int r;
-
-	if (!buf)
-		return -ENOMEM;
-	nlh->nlmsg_seq = seq;
-	nlh->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
-	r = send_all(ns, nlh, nlh->nlmsg_len);
-	while (r == 0) {
-		ssize_t n = receive(ns, buf, DUMP_SIZE);
-		const struct nlmsghdr *m = (const struct nlmsghdr *)buf;
-		int left = (int)n;
-
-		if (n < 0)
-			return failed ? failed : (int)n;
-		for (; r == 0 && mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) {
-			if (m->nlmsg_seq != seq)
-				continue;
-			interrupted |= (m->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
-			r = read_answer(m, fn, ctx);
-			if (r < 0 && m->nlmsg_type >= NLMSG_MIN_TYPE) {
-				failed = failed ? failed : r;
-				r = 0;
-			}
-		}
-	}
-	if (failed)
-		return failed;
-	if (r < 0)
-		return r;
-	return interrupted ? -EINTR : 0;
 }
 
 /* --- tables and chains --- */

@@ -2,9 +2,9 @@
 #ifndef DRIVER_KERN_NFT_INTERNAL_H
 #define DRIVER_KERN_NFT_INTERNAL_H
 /*
- * What the nft_*.c files share: nft.c owns the buffer of a batch and the talk with
- * the kernel, nft_set.c the coding of values, nft_rule.c appends expressions,
- * nft_dump.c reads back. Nobody else includes this.
+ * What the nft*.c files share: nft.c owns the buffer of a batch, nft_talk.c the socket
+ * and the talk with the kernel, nft_set.c the coding of values, nft_rule.c appends
+ * expressions, nft_dump.c reads back. Nobody else includes this.
  */
 #include <libmnl/libmnl.h>
 #include <stddef.h>
@@ -75,6 +75,20 @@ uint8_t nft_family_number(enum nft_family family);
 /* "inet", "ip", "ip6". */
 const char *nft_family_name(enum nft_family family);
 
+/* --- nft_talk.c --- */
+
+int nft_send(struct nft_sock *ns, const void *buf, size_t size);
+
+struct nft_refusal {
+	int code; /* 0: none */
+	uint32_t seq;
+	uint32_t offset; /* of the attribute in the refused message, 0: not told */
+	char text[128];	 /* the kernel's, or "" */
+};
+
+/* Reads all replies to what was sent; *ret (zeroed) is the first refusal. Without one,
+ * last_seq must have been acknowledged. */
+int nft_read_replies(struct nft_sock *ns, uint32_t last_seq, struct nft_refusal *ret);
 /*
  * Sends one request that only reads and calls fn for each message of the answer. A
  * dump that was interrupted by a change is -EINTR, after its end.

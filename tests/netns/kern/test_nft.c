@@ -382,6 +382,35 @@ static void elements_go_round(void **state)
 	assert_no_output("elements");
 }
 
+/* In one transaction, so that a VIP is never without its value. */
+static void an_element_is_replaced(void **state)
+{
+	static const struct nft_set set = {"mark4", NFT_TYPE_IPV4, NFT_TYPE_MARK, false};
+	struct nft_value key = ip("10.0.0.1");
+	struct nft_value value = number(1);
+	struct seen s = {.key = &key, .value = &value};
+	struct nft_batch *b = batch();
+
+	(void)state;
+	nft_table_add(b, false);
+	nft_set_add(b, &set);
+	nft_elem_add(b, &set, &key, &value);
+	commit(b);
+	b = batch();
+	nft_elem_del(b, &set, &key);
+	value.number = 2;
+	nft_elem_add(b, &set, &key, &value);
+	commit(b);
+	assert_ok(nft_elem_list(sock, NFT_TABLE, &set, see, &s, &fixture_err));
+	assert_true(s.found && s.count == 1);
+	b = batch();
+	nft_set_flush(b, "mark4");
+	nft_elem_add(b, &set, &key, &value);
+	commit(b);
+	list_ruleset();
+	assert_output("{ 10.0.0.1 : 0x00000002 }");
+}
+
 static int stop(void *ctx, const struct nft_value *key, const struct nft_value *value)
 {
 	(void)ctx;
@@ -1095,25 +1124,16 @@ static void packets_are_marked(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(adding_twice_is_success),
-		TEST(deleting_leaves_nothing),
-		TEST(hooks_and_types),
-		TEST(owner_table_goes_with_the_socket),
-		TEST(types_are_readable),
-		TEST(elements_go_round),
-		TEST(listing_tells_what_is_wrong),
-		TEST(prefixes_go_round),
-		TEST(everything_is_a_prefix),
-		TEST(prefixes_of_nft_are_read),
-		TEST(big_batches_are_one_transaction),
-		TEST(refusals_name_the_object),
-		TEST(bad_appends_are_told_at_commit),
-		TEST(rules_are_readable),
-		TEST(rules_are_as_nft_makes_them),
-		TEST(comments_are_found),
-		TEST(rules_live_in_tables_of_iptables),
-		TEST(connections_are_spread),
-		TEST(ports_are_translated),
+		TEST(adding_twice_is_success),	TEST(deleting_leaves_nothing),
+		TEST(hooks_and_types),		TEST(owner_table_goes_with_the_socket),
+		TEST(types_are_readable),	TEST(elements_go_round),
+		TEST(an_element_is_replaced),	TEST(listing_tells_what_is_wrong),
+		TEST(prefixes_go_round),	TEST(everything_is_a_prefix),
+		TEST(prefixes_of_nft_are_read), TEST(big_batches_are_one_transaction),
+		TEST(refusals_name_the_object), TEST(bad_appends_are_told_at_commit),
+		TEST(rules_are_readable),	TEST(rules_are_as_nft_makes_them),
+		TEST(comments_are_found),	TEST(rules_live_in_tables_of_iptables),
+		TEST(connections_are_spread),	TEST(ports_are_translated),
 		TEST(packets_are_marked),
 	};
 
