@@ -150,10 +150,62 @@ static void start_request(struct talk_request *q, int type, int flags, uint8_t f
 	q->failed = !q->msg;
 }
 
+/* --- how many there are --- */
+
+static int read_count(void *ctx, struct nlmsghdr *nlh)
+{
+	struct nlattr *attr;
+	uint32_t be32;
+
+	attr = nlmsg_find_attr(nlh, sizeof(struct nfgenmsg), CTA_STATS_GLOBAL_ENTRIES);
+	if (!attr || nla_len(attr) != sizeof(be32))
+		return 0;
+	memcpy(&be32, nla_data(attr), sizeof(be32));
+	*(bool *)ctx = be32 == 0;
+	return 0;
+}
+
+/* A question of microseconds that spares many a dump. */
+static bool is_empty(struct conntrack_sock *cs)
+{
+	struct talk_request q;
+	bool empty = false;
+
+	start_request(&q, IPCTNL_MSG_CT_GET_STATS, 0, AF_UNSPEC);
+	return talk_send(&cs->talk, &q, read_count, &empty) == 0 && empty;
+}
+
+/* --- pairs of addresses --- */
+
+static int compare_addrs(const struct addr *vip_a, const struct addr *backend_a,
+			 const struct addr *vip_b, const struct addr *backend_b)
+{
+	int r = memcmp(backend_a, backend_b, sizeof(*backend_a));
+
+	return r ? r : memcmp(vip_a, vip_b, sizeof(*vip_a));
+}
+
+static int compare_nats(const void *a, const void *b)
+{
+	const struct conntrack_nat *x = a;
+	const struct conntrack_nat *y = b;
+
+	return compare_addrs(&x->vip, &x->backend, &y->vip, &y->backend);
+}
+
+static int compare_counts(const void *a, const void *b)
+{
+	const struct conntrack_count *x = *(struct conntrack_count *const *)a;
+	const struct conntrack_count *y = *(struct conntrack_count *const *)b;
+
+	return compare_addrs(&x->vip, &x->backend, &y->vip, &y->backend);
+}
+
 /* --- deleting --- */
 
 /* What the kernel needs to find an entry again, as it sent it. */
 struct victim {
+	uint8_t family;
 	uint8_t original[TUPLE_SIZE_MAX];
 	size_t original_size;
 	uint16_t zone_be16;
@@ -163,8 +215,9 @@ struct victim {
 };
 
 struct search {
-	const struct addr *vip; /* NULL or unset: any */
-	const struct addr *backend;
+	const struct conntrack_nat *wanted; /* sorted */
+	size_t wanted_count;
+	uint8_t family; /* of all wanted, or 0 */
 	struct victim *list;
 	size_t count;
 	size_t room;
@@ -175,15 +228,17 @@ struct search {
 static void make_search(struct talk_request *q, void *ctx)
 {
 	const struct search *s = ctx;
+	const struct addr *backend = &s->wanted[0].backend;
 	struct nlattr *tuple;
 	struct nlattr *part;
 
-	start_request(q, IPCTNL_MSG_CT_GET, NLM_F_DUMP, s->backend->family);
-	if (s->backend->family != AF_INET)
+	start_request(q, IPCTNL_MSG_CT_GET, NLM_F_DUMP, s->family);
+	if (backend->family != AF_INET ||
+	    !addr_equal(backend, &s->wanted[s->wanted_count - 1].backend))
 		return;
 	tuple = talk_nest(q, CTA_TUPLE_REPLY | NLA_F_NESTED);
 	part = talk_nest(q, CTA_TUPLE_IP | NLA_F_NESTED);
-	talk_put_addr(q, CTA_IP_V4_SRC, s->backend);
+	talk_put_addr(q, CTA_IP_V4_SRC, backend);
 	talk_nest_end(q, part);
 	talk_nest_end(q, tuple);
 	part = talk_nest(q, CTA_FILTER | NLA_F_NESTED);
@@ -213,7 +268,7 @@ static int add_victim(struct search *s, const struct entry *entry)
 		s->room = room;
 	}
 	v = &s->list[s->count];
-	memset(v, 0, sizeof(*v));
+	*v = (struct victim){.family = entry->reply_src.family};
 	v->original_size = (size_t)nla_len(entry->original);
 	if (v->original_size > sizeof(v->original))
 		return -EPROTO;
@@ -230,27 +285,32 @@ static int add_victim(struct search *s, const struct entry *entry)
 	return 0;
 }
 
+static bool is_wanted(const struct search *s, const struct conntrack_nat *nat)
+{
+	return bsearch(nat, s->wanted, s->wanted_count, sizeof(*nat), compare_nats);
+}
+
 static int find_victim(void *ctx, struct nlmsghdr *nlh)
 {
 	struct search *s = ctx;
+	struct conntrack_nat exact;
+	struct conntrack_nat any = {0};
 	struct entry entry;
 
-	if (!read_entry(nlh, &entry) || !addr_equal(&entry.reply_src, s->backend) ||
-	    addr_equal(&entry.original_dst, s->backend))
+	if (!read_entry(nlh, &entry) || addr_equal(&entry.original_dst, &entry.reply_src))
 		return 0;
-	if (s->vip && addr_is_set(s->vip) && !addr_equal(&entry.original_dst, s->vip))
-		return 0;
-	return add_victim(s, &entry);
+	exact = (struct conntrack_nat){entry.original_dst, entry.reply_src};
+	any.backend = entry.reply_src;
+	return is_wanted(s, &exact) || is_wanted(s, &any) ? add_victim(s, &entry) : 0;
 }
 
 /* 1, or 0 when the entry was gone already. */
-static int delete_victim(struct conntrack_sock *cs, uint8_t family,
-			 const struct victim *v)
+static int delete_victim(struct conntrack_sock *cs, const struct victim *v)
 {
 	struct talk_request q;
 	int r;
 
-	start_request(&q, IPCTNL_MSG_CT_DELETE, 0, family);
+	start_request(&q, IPCTNL_MSG_CT_DELETE, 0, v->family);
 	talk_put(&q, CTA_TUPLE_ORIG | NLA_F_NESTED, v->original, v->original_size);
 	if (v->has_zone)
 		talk_put(&q, CTA_ZONE, &v->zone_be16, sizeof(v->zone_be16));
@@ -263,31 +323,59 @@ static int delete_victim(struct conntrack_sock *cs, uint8_t family,
 	return r < 0 ? r : 1;
 }
 
-int conntrack_del_nat(struct conntrack_sock *cs, const struct addr *vip,
-		      const struct addr *backend, struct err *e)
+static int delete_sorted(struct conntrack_sock *cs, const struct conntrack_nat *wanted,
+			 size_t count, struct err *e)
 {
 	static const struct talk_dump dump = {
 		.make = make_search, .begin = forget_victims, .on_message = find_victim};
-	struct search s = {.vip = vip, .backend = backend};
+	struct search s = {.wanted = wanted, .wanted_count = count};
 	auto_free struct victim *list = NULL;
 	char text[ADDR_TEXT_SIZE];
 	int deleted = 0;
 	size_t i;
 	int r;
 
+	/* Sorted: the families are those of the first and the last. */
+	if (wanted[0].backend.family == wanted[count - 1].backend.family)
+		s.family = wanted[0].backend.family;
+	addr_format(&wanted[0].backend, text);
 	r = talk_dump(&cs->talk, &dump, &s);
 	list = s.list;
 	if (r < 0)
-		return talk_error(&cs->talk, e, r, "conntrack entries of",
-				  addr_format(backend, text));
+		return talk_error(&cs->talk, e, r, "conntrack entries of", text);
 	for (i = 0; i < s.count; i++) {
-		r = delete_victim(cs, backend->family, &list[i]);
+		r = delete_victim(cs, &list[i]);
 		if (r < 0)
 			return talk_error(&cs->talk, e, r, "deleting conntrack entry of",
-					  addr_format(backend, text));
+					  text);
 		deleted += r;
 	}
 	return deleted;
+}
+
+int conntrack_del_nat_list(struct conntrack_sock *cs, const struct conntrack_nat *list,
+			   size_t count, struct err *e)
+{
+	auto_free struct conntrack_nat *sorted = NULL;
+
+	if (count == 0 || is_empty(cs))
+		return 0;
+	sorted = reallocarray(NULL, count, sizeof(*sorted));
+	if (!sorted)
+		return err_sys(e, -ENOMEM, "conntrack entries");
+	memcpy(sorted, list, count * sizeof(*sorted));
+	qsort(sorted, count, sizeof(*sorted), compare_nats);
+	return delete_sorted(cs, sorted, count, e);
+}
+
+int conntrack_del_nat(struct conntrack_sock *cs, const struct addr *vip,
+		      const struct addr *backend, struct err *e)
+{
+	struct conntrack_nat one = {.backend = *backend};
+
+	if (vip)
+		one.vip = *vip;
+	return conntrack_del_nat_list(cs, &one, 1, e);
 }
 
 /* --- counting --- */
@@ -295,21 +383,8 @@ int conntrack_del_nat(struct conntrack_sock *cs, const struct addr *vip,
 struct census {
 	struct conntrack_count **sorted;
 	size_t count;
-	uint8_t family; /* 0: both */
+	uint8_t family; /* of all, or 0 */
 };
-
-static int compare_pairs(const struct conntrack_count *a, const struct conntrack_count *b)
-{
-	int r = memcmp(&a->backend, &b->backend, sizeof(a->backend));
-
-	return r ? r : memcmp(&a->vip, &b->vip, sizeof(a->vip));
-}
-
-static int compare_entries(const void *a, const void *b)
-{
-	return compare_pairs(*(struct conntrack_count *const *)a,
-			     *(struct conntrack_count *const *)b);
-}
 
 static void make_census(struct talk_request *q, void *ctx)
 {
@@ -352,7 +427,7 @@ static int count_entry(void *ctx, struct nlmsghdr *nlh)
 		return 0;
 	wanted.vip = entry.original_dst;
 	wanted.backend = entry.reply_src;
-	found = bsearch(&key, c->sorted, c->count, sizeof(key), compare_entries);
+	found = bsearch(&key, c->sorted, c->count, sizeof(*found), compare_counts);
 	if (found)
 		(*found)->active++;
 	return 0;
@@ -373,14 +448,15 @@ int conntrack_count_nat(struct conntrack_sock *cs, struct conntrack_count *list,
 	sorted = reallocarray(NULL, count, sizeof(struct conntrack_count *));
 	if (!sorted)
 		return err_sys(e, -ENOMEM, "conntrack entries");
-	c.family = list[0].backend.family;
-	for (i = 0; i < count; i++) {
+	for (i = 0; i < count; i++)
 		sorted[i] = &list[i];
-		if (list[i].backend.family != c.family)
-			c.family = AF_UNSPEC;
-	}
-	qsort(sorted, count, sizeof(*sorted), compare_entries);
+	qsort(sorted, count, sizeof(*sorted), compare_counts);
 	c.sorted = sorted;
+	reset_census(&c);
+	if (is_empty(cs))
+		return 0;
+	if (sorted[0]->backend.family == sorted[count - 1]->backend.family)
+		c.family = sorted[0]->backend.family;
 	r = talk_dump(&cs->talk, &dump, &c);
 	return r < 0 ? talk_error(&cs->talk, e, r, "counting", "conntrack entries") : 0;
 }

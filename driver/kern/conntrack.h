@@ -21,6 +21,15 @@ void conntrack_close(struct conntrack_sock *cs);
 int conntrack_del_nat(struct conntrack_sock *cs, const struct addr *vip,
 		      const struct addr *backend, struct err *e);
 
+struct conntrack_nat {
+	struct addr vip; /* unset: as above */
+	struct addr backend;
+};
+
+/* The same for several in one go: a dump takes milliseconds, whatever it finds. */
+int conntrack_del_nat_list(struct conntrack_sock *cs, const struct conntrack_nat *list,
+			   size_t count, struct err *e);
+
 struct conntrack_count {
 	struct addr vip;
 	struct addr backend;

@@ -116,7 +116,7 @@ int link_get_index(struct link_sock *ls, int index, struct link_info *ret)
 
 int link_index(struct link_sock *ls, const char *name, bool *ret_running)
 {
-	struct link_info info;
+	struct link_info info = {0};
 
 	if (link_get(ls, name, &info) < 0)
 		return 0;
@@ -127,7 +127,7 @@ int link_index(struct link_sock *ls, const char *name, bool *ret_running)
 
 int link_mtu(struct link_sock *ls, const char *name, struct err *e)
 {
-	struct link_info info;
+	struct link_info info = {0};
 	int r = link_get(ls, name, &info);
 
 	return r < 0 ? talk_error(&ls->talk, e, r, "link", name) : (int)info.mtu;
@@ -135,7 +135,7 @@ int link_mtu(struct link_sock *ls, const char *name, struct err *e)
 
 int link_mac(struct link_sock *ls, const char *name, uint8_t ret[MAC_SIZE], struct err *e)
 {
-	struct link_info info;
+	struct link_info info = {0};
 	int r = link_get(ls, name, &info);
 
 	if (r < 0)
@@ -201,7 +201,7 @@ int link_bridge_add(struct link_sock *ls, const char *name, const uint8_t *mac,
 		    unsigned int mtu, struct err *e)
 {
 	struct rtnl_link *link auto_with(rtnl_link_put) = rtnl_link_alloc();
-	struct link_info info;
+	struct link_info info = {0};
 	int r = -ENOMEM;
 
 	if (link && rtnl_link_set_type(link, "bridge") == 0)
@@ -237,8 +237,8 @@ static int describe_veth(struct rtnl_link *link, const struct link_veth *veth)
 static int adopt_veth(struct link_sock *ls, struct link_sock *there,
 		      const struct link_veth *veth, struct err *e)
 {
-	struct link_info near;
-	struct link_info far;
+	struct link_info near = {0};
+	struct link_info far = {0};
 	int r;
 
 	if (link_get(ls, veth->name, &near) < 0)
@@ -282,7 +282,7 @@ int link_veth_add(struct link_sock *ls, const struct link_veth *veth, struct err
 int link_up(struct link_sock *ls, const char *name, const char *master, struct err *e)
 {
 	struct ifinfomsg ifi = {.ifi_flags = IFF_UP, .ifi_change = IFF_UP};
-	struct link_info info;
+	struct link_info info = {0};
 	struct talk_request q;
 	int r;
 
@@ -376,9 +376,8 @@ int link_list(struct link_sock *ls, const char *prefix,
 
 	r = talk_dump(&ls->talk, &dump, &l);
 	/* Only now: fn may use the socket. */
-	if (r == 0)
-		STAILQ_FOREACH(n, &l.names, link)
-	fn(ctx, n->name);
+	for (n = r == 0 ? STAILQ_FIRST(&l.names) : NULL; n; n = STAILQ_NEXT(n, link))
+		fn(ctx, n->name);
 	free_names(&l);
 	return r < 0 ? talk_error(&ls->talk, e, r, "listing links", prefix) : 0;
 }

@@ -31,7 +31,7 @@ int link_addr_add(struct link_sock *ls, const char *name, const struct cidr *add
 	};
 	char text[CIDR_TEXT_SIZE + IFNAMSIZ + 8];
 	char address[CIDR_TEXT_SIZE];
-	struct link_info info;
+	struct link_info info = {0};
 	struct talk_request q;
 	int r = link_get(ls, name, &info);
 
@@ -98,7 +98,7 @@ int link_addr_get(struct link_sock *ls, const char *name, uint8_t family,
 	static const struct talk_dump dump = {
 		.make = make_addr_request, .begin = forget_addr, .on_message = read_addr};
 	struct addr_search as = {.family = family};
-	struct link_info info;
+	struct link_info info = {0};
 	int r = link_get(ls, name, &info);
 
 	if (r < 0)
@@ -192,7 +192,7 @@ int link_neigh_set(struct link_sock *ls, const char *name, const struct addr *ad
 {
 	struct ndmsg nd = {.ndm_family = addr->family, .ndm_state = NUD_PERMANENT};
 	char text[ADDR_TEXT_SIZE];
-	struct link_info info;
+	struct link_info info = {0};
 	struct talk_request q;
 	int r = link_get(ls, name, &info);
 
@@ -249,7 +249,7 @@ int link_outside_mtu(struct link_sock *ls, unsigned int *ret, struct err *e)
 	/* Reserved, resp. for documentation: reached by the default route only. A
 	 * lookup also knows rules and the two halves that VPNs make of it. */
 	int index = outside_index(ls, "240.0.0.1");
-	struct link_info info;
+	struct link_info info = {0};
 	int r;
 
 	if (!index)

@@ -141,6 +141,32 @@ static void ipv6_is_the_same(void **state)
 	close(server6[1]);
 }
 
+static void a_list_is_deleted_in_one_go(void **state)
+{
+	const struct conntrack_nat list[] = {
+		{addr_of(VIP6), addr_of(lan_addr6[1])},
+		{addr_of(VIP4), addr_of(lan_addr4[2])},
+		{{0}, addr_of(lan_addr4[1])},
+		{addr_of("10.1.0.201"), addr_of(lan_addr4[1])},
+	};
+	int fd[8];
+	int i;
+
+	(void)state;
+	assert_int_equal(conntrack_del_nat_list(sock, list, 4, &fixture_err), 0);
+	lan_balance(table, AF_INET, NFT_SPREAD_INC, both);
+	for (i = 0; i < 8; i++) {
+		fd[i] = dial(SOCK_DGRAM, VIP4, 53);
+		(void)ask_udp(fd[i], server); /* either backend */
+	}
+	assert_int_equal(conntrack_del_nat_list(sock, list, 2, &fixture_err), 4);
+	assert_int_equal(conntrack_del_nat_list(sock, list + 3, 1, &fixture_err), 0);
+	assert_int_equal(conntrack_del_nat_list(sock, list, 4, &fixture_err), 4);
+	assert_int_equal(conntrack_del_nat_list(sock, list, 0, &fixture_err), 0);
+	for (i = 0; i < 8; i++)
+		close(fd[i]);
+}
+
 /* Waits until the kernel has seen the end of a connection, too. */
 static void wait_for_count(struct conntrack_count *c, size_t index, unsigned int want)
 {
@@ -192,9 +218,9 @@ static void connections_are_counted(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(removal_moves_a_udp_flow), TEST(other_entries_stay),
-		TEST(many_flows_are_deleted),	TEST(ipv6_is_the_same),
-		TEST(connections_are_counted),
+		TEST(removal_moves_a_udp_flow),	   TEST(other_entries_stay),
+		TEST(many_flows_are_deleted),	   TEST(ipv6_is_the_same),
+		TEST(a_list_is_deleted_in_one_go), TEST(connections_are_counted),
 	};
 
 	return fixture_enter() < 0 ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
