@@ -101,7 +101,7 @@ struct link_event {
 /*
  * Calls fn on the thread of event for every change of a link in nsfd (-1: own). When
  * messages were lost, fn is called once with name NULL: look for yourself. Not called
- * for the state that exists when the monitor starts.
+ * for the state that exists when the monitor starts. fn must not free the monitor.
  */
 int link_monitor_new(int nsfd, sd_event *event,
 		     void (*fn)(void *ctx, const struct link_event *ev), void *ctx,

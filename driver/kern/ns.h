@@ -33,13 +33,13 @@ int ns_remove(const char *path, struct err *e);
 bool ns_same(int a, int b);
 
 /*
- * Runs fn(arg) inside nsfd on a thread of its own and returns its result
+ * Runs fn(arg) inside nsfd (-1: own) on a thread of its own and returns its result
  * (53 us measured). fn must not start threads or log. Thread: any.
  */
 int ns_call(int nsfd, int (*fn)(void *arg), void *arg, struct err *e);
 
-/* socket(2) inside nsfd (close-on-exec, non-blocking as in type); the fd can be used
- * outside. Returns an fd or -errno. Thread: any. */
+/* socket(2) inside nsfd (-1: own; close-on-exec, non-blocking as in type); the fd can be
+ * used outside. Returns an fd or -errno. Thread: any. */
 int ns_socket(int nsfd, int domain, int type, int protocol, struct err *e);
 
 struct ns_sysctl {
