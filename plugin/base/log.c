@@ -75,6 +75,11 @@ static int log_prefix(char *line, size_t size, enum log_level level)
 			tm.tm_min, tm.tm_sec, now.tv_nsec / 1000000, levels[level].name);
 }
 
+static bool is_control(char c)
+{
+	return (unsigned char)c < ' ' || c == 127;
+}
+
 void log_write(enum log_level level, const char *module, const char *fmt, ...)
 {
 	char line[1024];
@@ -90,6 +95,10 @@ void log_write(enum log_level level, const char *module, const char *fmt, ...)
 	va_end(ap);
 	if (len > sizeof(line) - 1)
 		len = sizeof(line) - 1;
+	/* Error texts quote requests: what they bring along must not start a line. */
+	for (size_t i = 0; i < len; i++)
+		if (is_control(line[i]))
+			line[i] = '?';
 	line[len++] = '\n';
 	if (write(STDERR_FILENO, line, len) < 0)
 		return; /* nowhere left to say it */
@@ -101,7 +110,8 @@ const char *log_quote(char *buf, unsigned int size, const char *text)
 
 	buf[n++] = '"';
 	for (; *text && n + 2 < size; text++)
-		buf[n++] = (*text < ' ' || *text == '"' || *text == 127) ? '?' : *text;
+		buf[n++] =
+			is_control(*text) || *text == '"' || *text & 0x80 ? '?' : *text;
 	buf[n++] = '"';
 	buf[n] = '\0';
 	return buf;

@@ -25,12 +25,13 @@ int log_setup(const char *spec);
 
 bool log_enabled(enum log_level level, const char *module);
 
+/* Control characters become "?", a text that is too long is cut off. */
 void log_write(enum log_level level, const char *module, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /*
- * Quotes text from outside for a log line: control characters and quotes become
- * "?"; returns buf. size must be at least 3.
+ * Quotes text from outside for a log line: quotes and what is not printable ASCII
+ * become "?"; returns buf. size must be at least 3.
  */
 const char *log_quote(char *buf, unsigned int size, const char *text);
 
