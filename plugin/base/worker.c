@@ -61,20 +61,25 @@ static void mailbox_drain(struct mailbox *mb)
 	struct err e = {0};
 	struct job_list jobs;
 	struct job *job;
+	int r = 0;
 
 	mailbox_take(mb, &jobs);
 	if (TAILQ_EMPTY(&jobs))
 		return;
-	if (mb->batch.begin && mb->batch.begin(mb->batch.ctx, &e) < 0) {
+	if (mb->batch.begin)
+		r = mb->batch.begin(mb->batch.ctx, &e);
+	if (r < 0) {
+		e.code = r;
 		cancel(&jobs, &e); /* nothing can be stored now: every job is told */
 		return;
 	}
 	run_all(&jobs);
 	if (mb->batch.end)
-		(void)mb->batch.end(mb->batch.ctx, &e); /* told to each job by e */
+		r = mb->batch.end(mb->batch.ctx, &e);
+	e.code = r;
 	while ((job = TAILQ_FIRST(&jobs))) {
 		TAILQ_REMOVE(&jobs, job, link);
-		if (e.code < 0 && job->err.code == 0)
+		if (r < 0 && job->err.code == 0)
 			job->err = e;
 		job->done(job);
 	}
@@ -212,10 +217,10 @@ static void *worker_main(void *arg)
 	w->started = true;
 	(void)pthread_cond_signal(&w->cond);
 	(void)pthread_mutex_unlock(&w->lock);
-	if (r < 0)
-		return NULL;
-	(void)sd_event_loop(w->event); /* ends by quit_run */
-	mailbox_drain(w->mailbox);
+	if (r >= 0) {
+		(void)sd_event_loop(w->event); /* ends by quit_run */
+		mailbox_drain(w->mailbox);
+	}
 	if (w->ops.stop)
 		w->ops.stop(w->ctx);
 	return NULL;

@@ -63,7 +63,7 @@ struct worker_ops {
 	const char *name; /* of the thread, at most 15 characters */
 	/* On the new thread, before the first job: sets ctx up, with the loop. */
 	int (*start)(void *ctx, sd_event *event, struct err *e);
-	/* On the thread, after the last job. */
+	/* On the thread, after the last job, or after a start that failed half-way. */
 	void (*stop)(void *ctx);
 	struct mailbox_batch batch; /* ctx in it is ignored: it gets the worker's */
 	unsigned int limit;
