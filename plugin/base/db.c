@@ -15,19 +15,31 @@
 
 struct db {
 	sqlite3 *sqlite;
-	sqlite3_int64 changes_before; /* of the attempt */
+	bool in_transaction; /* between db_begin and its end */
+	/*
+	 * SQLite itself rolls a whole transaction back when the disk is full, at an I/O
+	 * error or without memory. From then on each statement would be a transaction
+	 * of its own: what follows is refused with this error.
+	 */
+	int lost;
+	unsigned int attempts;	      /* open ones */
+	sqlite3_int64 changes_before; /* the outermost attempt */
 };
 
 struct db_stmt {
+	struct db *db;
 	sqlite3_stmt *sqlite;
 	int bind_error; /* first SQLITE_* error of a bind */
 };
 
 static int to_errno(int code)
 {
+	if (code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY ||
+	    code == SQLITE_CONSTRAINT_ROWID)
+		return -EEXIST;
 	switch (code & 0xff) {
 	case SQLITE_CONSTRAINT:
-		return -EEXIST;
+		return -EINVAL;
 	case SQLITE_NOMEM:
 		return -ENOMEM;
 	case SQLITE_FULL:
@@ -52,11 +64,27 @@ static int db_err(sqlite3 *sqlite, int code, struct err *e, const char *what)
 		       sqlite ? sqlite3_errmsg(sqlite) : sqlite3_errstr(code));
 }
 
+/* After a statement that failed: notes the end of the transaction. */
+static void note_lost(struct db *db, int code)
+{
+	if (db->in_transaction && !db->lost && sqlite3_get_autocommit(db->sqlite))
+		db->lost = to_errno(code);
+}
+
+static int check_lost(const struct db *db, struct err *e)
+{
+	return db->lost ? err_sys(e, db->lost, "database: the transaction is lost") : 0;
+}
+
 static int exec(struct db *db, const char *sql, struct err *e)
 {
 	int code = sqlite3_exec(db->sqlite, sql, NULL, NULL, NULL);
 
-	return code == SQLITE_OK ? 0 : db_err(db->sqlite, code, e, sql);
+	if (code == SQLITE_OK)
+		return 0;
+	(void)db_err(db->sqlite, code, e, sql);
+	note_lost(db, code);
+	return to_errno(code);
 }
 
 /* First column of the first row as text; SQLite accepts misspelt settings without
@@ -92,6 +120,17 @@ static int set_pragma(struct db *db, const char *set, const char *get, const cha
 	return r;
 }
 
+/* A page that was lost is better found now than by the request that needs it. */
+static int check_sound(struct db *db, struct err *e)
+{
+	char text[160] = "";
+	int r = query_text(db, "PRAGMA quick_check(1)", text, sizeof(text), e);
+
+	if (r == 0 && strcmp(text, "ok"))
+		r = err_set(e, -EUCLEAN, "is damaged: %s", text);
+	return r;
+}
+
 static int setup(struct db *db, bool memory, struct err *e)
 {
 	static const struct {
@@ -104,9 +143,11 @@ static int setup(struct db *db, bool memory, struct err *e)
 		{"PRAGMA foreign_keys=ON", "PRAGMA foreign_keys", "1"},
 		{"PRAGMA busy_timeout=5000", "PRAGMA busy_timeout", "5000"},
 	};
-	int r = set_pragma(db, "PRAGMA journal_mode=WAL", "PRAGMA journal_mode",
-			   memory ? "memory" : "wal", e);
+	int r = check_sound(db, e);
 
+	if (r == 0)
+		r = set_pragma(db, "PRAGMA journal_mode=WAL", "PRAGMA journal_mode",
+			       memory ? "memory" : "wal", e);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(pragmas); i++)
 		r = set_pragma(db, pragmas[i].set, pragmas[i].get, pragmas[i].want, e);
 	if (r == 0)
@@ -204,30 +245,48 @@ int db_migrate(struct db *db, const struct db_schema *schema, struct err *e)
 
 int db_begin(struct db *db, struct err *e)
 {
-	return exec(db, "BEGIN IMMEDIATE", e);
+	int r = exec(db, "BEGIN IMMEDIATE", e);
+
+	if (r == 0)
+		db->in_transaction = true;
+	return r;
 }
 
 int db_commit(struct db *db, struct err *e)
 {
-	return exec(db, "COMMIT", e);
+	int r = check_lost(db, e);
+
+	if (r == 0)
+		r = exec(db, "COMMIT", e);
+	if (r == 0)
+		db->in_transaction = false;
+	return r;
 }
 
 void db_rollback(struct db *db)
 {
 	if (!sqlite3_get_autocommit(db->sqlite))
 		(void)exec(db, "ROLLBACK", NULL); /* a lost transaction is gone anyway */
+	db->in_transaction = false;
+	db->lost = 0;
 }
 
 int db_attempt_begin(struct db *db, struct err *e)
 {
-	db->changes_before = sqlite3_total_changes64(db->sqlite);
-	return exec(db, "SAVEPOINT attempt", e);
+	int r = check_lost(db, e);
+
+	if (r == 0)
+		r = exec(db, "SAVEPOINT attempt", e);
+	if (r == 0 && db->attempts++ == 0)
+		db->changes_before = sqlite3_total_changes64(db->sqlite);
+	return r;
 }
 
 bool db_attempt_end(struct db *db, bool ok)
 {
 	bool changed = sqlite3_total_changes64(db->sqlite) != db->changes_before;
 
+	db->attempts--;
 	/* A failure here means that the whole transaction is lost: COMMIT tells. */
 	if (!ok)
 		(void)exec(db, "ROLLBACK TO attempt", NULL);
@@ -250,6 +309,7 @@ int db_prepare(struct db *db, const char *const *sql, unsigned int count,
 			r = err_sys(e, -ENOMEM, "statement");
 			break;
 		}
+		stmts[i]->db = db;
 		code = sqlite3_prepare_v3(db->sqlite, sql[i], -1,
 					  SQLITE_PREPARE_PERSISTENT, &stmts[i]->sqlite,
 					  NULL);
@@ -306,13 +366,18 @@ int db_step(struct db_stmt *st, struct err *e)
 {
 	int code = st->bind_error;
 
-	if (code == SQLITE_OK)
-		code = sqlite3_step(st->sqlite);
+	if (code != SQLITE_OK) /* the connection may have another error by now */
+		return db_err(NULL, code, e, "database: parameter");
+	if (st->db->lost && !sqlite3_stmt_readonly(st->sqlite))
+		return check_lost(st->db, e);
+	code = sqlite3_step(st->sqlite);
 	if (code == SQLITE_ROW)
 		return 1;
 	if (code == SQLITE_DONE)
 		return 0;
-	return db_err(sqlite3_db_handle(st->sqlite), code, e, "database");
+	(void)db_err(st->db->sqlite, code, e, "database");
+	note_lost(st->db, code);
+	return to_errno(code);
 }
 
 void db_reset(struct db_stmt *st)

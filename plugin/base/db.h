@@ -37,7 +37,11 @@ void db_close(struct db *db);
 /* Brings the tables of one folder up to date. */
 int db_migrate(struct db *db, const struct db_schema *schema, struct err *e);
 
-/* One transaction around a batch of jobs. */
+/*
+ * One transaction around a batch of jobs. When SQLite gives it up half-way (disk full,
+ * I/O error, no memory) all that would be written after that is refused, and so is
+ * db_commit: the batch is lost as a whole. After a failed commit: db_rollback.
+ */
 int db_begin(struct db *db, struct err *e);
 int db_commit(struct db *db, struct err *e);
 void db_rollback(struct db *db);
@@ -45,7 +49,7 @@ void db_rollback(struct db *db);
 /*
  * One job's part of the transaction: what it wrote is kept (ok) or undone. The end of an
  * undone one returns true if it had written anything: then memory that was changed with
- * it must be read again.
+ * it must be read again. One inside another may say so although it wrote nothing.
  */
 int db_attempt_begin(struct db *db, struct err *e);
 bool db_attempt_end(struct db *db, bool ok);
@@ -64,7 +68,7 @@ void db_bind_addr(struct db_stmt *st, int index, const struct addr *a);
 void db_bind_blob(struct db_stmt *st, int index, const void *data, size_t size);
 
 /* 1: a row is there; 0: done; negative: error (-EEXIST: a UNIQUE or PRIMARY KEY
- * rule refused it). */
+ * rule refused it, -EINVAL: another rule of the table did). */
 int db_step(struct db_stmt *st, struct err *e);
 /* Forgets bindings and position. */
 void db_reset(struct db_stmt *st);
