@@ -13,7 +13,7 @@ declare -A PACKAGES=(
 	[test]="libcmocka-dev bats clang clang-format clang-tidy cppcheck
 		shellcheck libclang-rt-14-dev iproute2 iputils-ping nftables
 		iptables conntrack curl dnsutils jq procps util-linux man-db"
-	[engine]="docker.io containerd runc bats busybox-static iproute2
+	[engine]="docker.io docker-compose containerd runc bats busybox-static iproute2
 		iputils-ping nftables iptables conntrack curl dnsutils jq procps
 		util-linux libc6-dev gcc wrk"
 	[lab]="qemu-system-x86 erofs-utils kmod cpio lz4 zstd xz-utils gcc
