@@ -1,0 +1,44 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The same measurements in a guest whose kernel has ip_vs, both balancers. The
+# guest is emulated: everything is slower, by a factor that is not the same for
+# all; only ratios are worth looking at.
+
+LAB=$HERE/../lab/lab
+LAB_ROUNDS=${BENCH_LAB_ROUNDS:-5}
+lab_is_up=
+
+lab_possible() {
+	[[ $(uname -m) == x86_64 ]] && command -v qemu-system-x86_64 >/dev/null
+}
+
+lab_down() { [[ -z $lab_is_up ]] || "$LAB" down >/dev/null 2>&1 || true; }
+
+lab_put() { # lab_put PATH: of the tree, at the same place in the guest's copy
+	"$LAB" put n1 "$TESTS_ROOT/$1" "/root/fairlead/$1"
+}
+
+lab_measure() {
+	"$LAB" exec n1 env FAIRLEAD=/usr/local/bin/fairlead BENCH_PREFIX=lab- BENCH_PLACE=lab \
+		/root/fairlead/tests/bench/run --figures-only --rounds "$LAB_ROUNDS" \
+		--balancer nft --balancer ipvs vip
+}
+
+part_lab() {
+	local path
+	lab_possible || { progress "no lab: it needs an x86-64 machine and qemu-system-x86"; return; }
+	export LAB_RUN=/run/fairlead-lab-bench LAB_NETNS=fllabbench
+	"$LAB" prepare bookworm >&2
+	lab_is_up=1
+	"$LAB" up n1 --engine bookworm --mem 1536
+	"$TESTS_ROOT/tests/image.sh" >/dev/null
+	for path in tests/engine tests/bench tests/lab/src tests/image.sh build/test-image; do
+		lab_put "$path"
+	done
+	"$LAB" program n1 "$FAIRLEAD"
+	lab_measure >"$WORK/lab"
+	lab_down
+	lab_is_up=
+	grep -E $'^(section|row)\t' "$WORK/lab" >>"$WORK/rows"
+	grep -vE $'^(section|row)\t' "$WORK/lab" >>"$WORK/samples"
+}
