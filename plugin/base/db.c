@@ -38,8 +38,6 @@ static int to_errno(int code)
 	    code == SQLITE_CONSTRAINT_ROWID)
 		return -EEXIST;
 	switch (code & 0xff) {
-	case SQLITE_CONSTRAINT:
-		return -EINVAL;
 	case SQLITE_NOMEM:
 		return -ENOMEM;
 	case SQLITE_FULL:

@@ -68,7 +68,7 @@ void db_bind_addr(struct db_stmt *st, int index, const struct addr *a);
 void db_bind_blob(struct db_stmt *st, int index, const void *data, size_t size);
 
 /* 1: a row is there; 0: done; negative: error (-EEXIST: a UNIQUE or PRIMARY KEY
- * rule refused it, -EINVAL: another rule of the table did). */
+ * rule refused it). */
 int db_step(struct db_stmt *st, struct err *e);
 /* Forgets bindings and position. */
 void db_reset(struct db_stmt *st);

@@ -337,9 +337,9 @@ static void test_constraints(void **state)
 		{"INSERT INTO item(id, name) VALUES(1, 'other')", -EEXIST, "item.id"},
 		{"INSERT INTO item(id, name) VALUES(9, 'n1')", -EEXIST, "item.name"},
 		{"UPDATE item SET name = 'n2' WHERE id = 1", -EEXIST, "item.name"},
-		{"INSERT INTO item(id, name) VALUES(9, NULL)", -EINVAL, "NOT NULL"},
-		{"INSERT INTO part VALUES(77, 1)", -EINVAL, "FOREIGN KEY"},
-		{"INSERT INTO part VALUES(1, -1)", -EINVAL, "CHECK"},
+		{"INSERT INTO item(id, name) VALUES(9, NULL)", -EIO, "NOT NULL"},
+		{"INSERT INTO part VALUES(77, 1)", -EIO, "FOREIGN KEY"},
+		{"INSERT INTO part VALUES(1, -1)", -EIO, "CHECK"},
 	};
 	struct db *db = open_items(":memory:");
 
