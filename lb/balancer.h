@@ -5,7 +5,8 @@
  * How a VIP's connections are spread over its backends: the interface of all
  * balancers. One balancer object programs one namespace. It is told transitions
  * (old view -> new view) and sends the difference in one netlink transaction per
- * subsystem. What the kernel holds survives the daemon. Thread: kernel.
+ * subsystem. What the kernel holds survives the daemon. In a task and in a network
+ * sandbox the table "inet fairlead" is the balancer's alone. Thread: kernel.
  */
 #include <stdint.h>
 
@@ -63,7 +64,9 @@ struct balancer_ops {
 		    unsigned int count, unsigned int *ret_repairs, struct err *e);
 	/*
 	 * One service goes from old (NULL: it is new) to new (NULL: it is gone). Entries
-	 * that point at a removed backend are removed from the kernel's tables.
+	 * that point at a removed backend are removed from the kernel's tables. An error
+	 * means that the kernel does not hold what old says (then nothing, or with IPVS a
+	 * part, has changed): sync puts it right.
 	 */
 	int (*update)(struct balancer *b, const struct balancer_self *self,
 		      const struct lb_view *old, const struct lb_view *new_view,
@@ -81,7 +84,7 @@ struct balancer {
 	const struct balancer_ops *ops;
 };
 
-extern const struct balancer_ops balancer_ipvs; /* lb/ipvs.c */
+extern const struct balancer_ops balancer_ipvs; /* lb/ipvslb.c */
 extern const struct balancer_ops balancer_nft;	/* lb/nftlb.c */
 
 #endif

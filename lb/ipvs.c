@@ -417,6 +417,91 @@ int ipvs_dest_list(struct ipvs_sock *s, uint8_t family, uint32_t mark,
 	return r < 0 ? err_sys(e, r, "list destinations of service %u of IPVS", mark) : 0;
 }
 
+/* --- connections --- */
+
+struct conn_reading {
+	int (*fn)(void *ctx, const struct ipvs_conn *conn);
+	void *ctx;
+};
+
+/* "0A8000C8" or an IPv6 address in full. */
+static bool read_conn_addr(const char *text, struct addr *ret)
+{
+	char *end;
+	unsigned long number;
+	uint32_t be32;
+
+	if (strchr(text, ':'))
+		return addr_parse(text, ret) == 0;
+	errno = 0;
+	number = strtoul(text, &end, 16);
+	if (errno || end == text || *end || number > UINT32_MAX)
+		return false;
+	be32 = htonl((uint32_t)number);
+	*ret = (struct addr){.family = AF_INET};
+	memcpy(ret->bytes, &be32, sizeof(be32));
+	return true;
+}
+
+/* "TCP 0A80000A B8FA 0A8000C8 0050 0A800015 0050 ESTABLISHED    86399" */
+static bool read_conn(const char *line, struct ipvs_conn *ret)
+{
+	static const struct {
+		const char *name;
+		uint8_t proto;
+	} protos[] = {{"TCP", IPPROTO_TCP}, {"UDP", IPPROTO_UDP}, {"SCTP", IPPROTO_SCTP}};
+	char proto[8];
+	char vip[64];
+	char backend[64];
+	char state[32];
+
+	if (sscanf(line, "%7s %*s %*s %63s %*s %63s %*s %31s", proto, vip, backend,
+		   state) != 4 ||
+	    !read_conn_addr(vip, &ret->vip) || !read_conn_addr(backend, &ret->backend))
+		return false;
+	for (unsigned int i = 0; i < ARRAY_SIZE(protos); i++) {
+		if (strcmp(proto, protos[i].name) != 0)
+			continue;
+		ret->proto = protos[i].proto;
+		ret->established =
+			ret->proto == IPPROTO_UDP || !strcmp(state, "ESTABLISHED");
+		return true;
+	}
+	return false;
+}
+
+static int call_conn_list(void *arg)
+{
+	const struct conn_reading *reading = arg;
+	FILE *f = fopen("/proc/thread-self/net/ip_vs_conn", "re");
+	char line[512];
+	int r = 0;
+
+	if (!f)
+		return -errno;
+	while (r == 0 && fgets(line, sizeof(line), f)) {
+		struct ipvs_conn conn;
+
+		if (read_conn(line, &conn)) /* not the head line */
+			r = reading->fn(reading->ctx, &conn);
+	}
+	(void)fclose(f); /* only read */
+	return r;
+}
+
+int ipvs_conn_list(int nsfd, int (*fn)(void *ctx, const struct ipvs_conn *conn),
+		   void *ctx, struct err *e)
+{
+	struct conn_reading reading = {fn, ctx};
+	struct err inner = {0};
+	int r = ns_call(nsfd, call_conn_list, &reading, &inner);
+
+	if (r < 0 && inner.code)
+		return err_wrap(e, err_set(e, r, "%s", inner.text),
+				"connections of IPVS");
+	return r < 0 ? err_sys(e, r, "connections of IPVS") : 0;
+}
+
 /* --- time-outs --- */
 
 static int read_timeout(void *ctx, struct nlattr **attrs)

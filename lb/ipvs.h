@@ -52,6 +52,20 @@ int ipvs_dest_list(struct ipvs_sock *s, uint8_t family, uint32_t mark,
 			     bool ours),
 		   void *ctx, struct err *e);
 
+struct ipvs_conn {
+	struct addr vip;
+	struct addr backend;
+	uint8_t proto;
+	bool established; /* TCP and SCTP; a flow of UDP always is */
+};
+
+/*
+ * Calls fn for each connection in the namespace, on another thread while it waits. No
+ * netlink for that: it is read from the namespace's /proc/net/ip_vs_conn.
+ */
+int ipvs_conn_list(int nsfd, int (*fn)(void *ctx, const struct ipvs_conn *conn),
+		   void *ctx, struct err *e);
+
 /* Seconds until a silent TCP connection is forgotten, of the namespace. */
 int ipvs_timeout_get(struct ipvs_sock *s, uint32_t *ret_tcp_s, struct err *e);
 int ipvs_timeout_set(struct ipvs_sock *s, uint32_t tcp_s, struct err *e);

@@ -7,7 +7,6 @@
  */
 #include "lb/nftcommon.h"
 
-#include "driver/kern/conntrack.h"
 #include "plugin/base/mem.h"
 
 #include <errno.h>
@@ -337,7 +336,7 @@ int nftcommon_gone_add(struct nftcommon_gone *g, const struct addr *vip,
 		g->items = items;
 		g->room = room;
 	}
-	g->items[g->count++] = (struct nftcommon_gone_item){*vip, *backend};
+	g->items[g->count++] = (struct conntrack_nat){*vip, *backend};
 	return 0;
 }
 
@@ -378,14 +377,12 @@ int nftcommon_gone_add_views(struct nftcommon_gone *g, const struct lb_view *old
 
 int nftcommon_forget(struct nftcommon *c, const struct nftcommon_gone *g, struct err *e)
 {
-	for (unsigned int i = 0; i < g->count; i++) {
-		const struct nftcommon_gone_item *item = &g->items[i];
-		int r = conntrack_del_nat(c->conntrack, &item->vip, &item->backend, e);
+	int r;
 
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	if (!g->count)
+		return 0;
+	r = conntrack_del_nat_list(c->conntrack, g->items, g->count, e);
+	return r < 0 ? r : 0;
 }
 
 static const struct lb_view *find_view(const struct balancer_entry *views,
@@ -420,7 +417,7 @@ int nftcommon_count(struct balancer *b, const struct balancer_entry *views,
 		counts[n] = (struct conntrack_count){*vip, list[i].backend, 0};
 		index[n++] = i;
 	}
-	r = conntrack_count_nat(c->conntrack, counts, n, e);
+	r = c->spec->count(c, counts, n, e);
 	for (unsigned int i = 0; r >= 0 && i < n; i++)
 		list[index[i]].active += counts[i].active;
 	return r < 0 ? r : 0;

@@ -7,11 +7,12 @@
  * packet's destination up in a map of VIPs, the maps, the masquerade of a sandbox), and
  * the connection tracking entries that backends leave behind. Thread: kernel.
  */
+#include "driver/kern/conntrack.h"
 #include "driver/kern/nft.h"
 #include "lb/addrlist.h"
 #include "lb/balancer.h"
 
-struct conntrack_sock;
+struct nftcommon;
 
 #define NFTCOMMON_COMMENT_SIZE 128
 #define NFTCOMMON_SETS_MAX     4
@@ -36,6 +37,9 @@ struct nftcommon_spec {
 	 * none of ours). */
 	struct nft_value (*value)(uint32_t mark, unsigned int index, char *buf);
 	uint32_t (*mark)(const struct nft_value *value);
+	/* Counts open connections: TCP and SCTP established, flows of UDP. */
+	int (*count)(struct nftcommon *c, struct conntrack_count *list,
+		     unsigned int count, struct err *e);
 };
 #define NFTCOMMON_VALUE_SIZE 32 /* of buf */
 
@@ -100,10 +104,7 @@ int nftcommon_append_vip_diff(struct nftcommon *c, struct nft_batch *b,
 
 /* Connections of a VIP to a backend that is gone, to be forgotten. */
 struct nftcommon_gone {
-	struct nftcommon_gone_item {
-		struct addr vip;
-		struct addr backend;
-	} * items;
+	struct conntrack_nat *items;
 	unsigned int count;
 	unsigned int room;
 };
@@ -117,7 +118,7 @@ int nftcommon_gone_add_views(struct nftcommon_gone *g, const struct lb_view *old
 /* Deletes the connection tracking entries. */
 int nftcommon_forget(struct nftcommon *c, const struct nftcommon_gone *g, struct err *e);
 
-/* balancer_ops.count of both, by connection tracking: the numbers mean the same. */
+/* balancer_ops.count of both. */
 int nftcommon_count(struct balancer *b, const struct balancer_entry *views,
 		    unsigned int view_count, struct balancer_count *list,
 		    unsigned int list_count, struct err *e);
