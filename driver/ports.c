@@ -51,7 +51,7 @@ struct ports *ports_new(const struct ports_callbacks *callbacks)
 {
 	struct ports *p = calloc(1, sizeof(*p));
 
-	if (p)
+	if (p && callbacks)
 		p->callbacks = *callbacks;
 	return p;
 }
@@ -152,19 +152,25 @@ static bool port_equal(const struct firewall_port *a, const struct firewall_port
 	       addr_equal(&a->target6, &b->target6);
 }
 
+static void tell(const struct ports *p, const struct firewall_port *old,
+		 const struct firewall_port *new_port)
+{
+	if (p->callbacks.changed)
+		p->callbacks.changed(p->callbacks.ctx, old, new_port);
+}
+
 /* Tells the kernel's side what the first claimant wants now; frees a port that nobody
  * claims. */
 static void settle(struct ports *p, struct port *port)
 {
 	struct firewall_port was = port->open;
-	bool was_open = port->is_open;
 	struct claimant *first = TAILQ_FIRST(&port->claimants);
-	const struct firewall_port *old = was_open ? &was : NULL;
+	const struct firewall_port *old = port->is_open ? &was : NULL;
 
 	if (!first) {
 		HASH_DEL(p->by_key, port);
 		if (old)
-			p->callbacks.changed(p->callbacks.ctx, old, NULL);
+			tell(p, old, NULL);
 		free(port);
 		return;
 	}
@@ -176,7 +182,7 @@ static void settle(struct ports *p, struct port *port)
 					    .target_port = first->inner_port};
 	port->is_open = true;
 	if (!old || !port_equal(old, &port->open))
-		p->callbacks.changed(p->callbacks.ctx, old, &port->open);
+		tell(p, old, &port->open);
 }
 
 uint16_t ports_pick(const struct ports *p, const struct ports_claim *claim,
@@ -252,6 +258,38 @@ void ports_del(struct ports *p, const char *endpoint)
 		settle(p, c->port);
 	}
 	owner_free(p, o);
+}
+
+static const struct port *same_port(const struct ports *p, const struct port *port)
+{
+	const struct ports_claim key = {.proto = port->key.proto,
+					.host_addr = port->key.host_addr,
+					.host_port = port->key.host_port};
+
+	return find_port(p, &key);
+}
+
+void ports_replace(struct ports *p, struct ports *next)
+{
+	const struct port *port;
+	const struct port *other;
+	struct ports was = *p;
+
+	for (port = p->by_key; port; port = port->hh.next) {
+		other = same_port(next, port);
+		if (!other)
+			tell(p, &port->open, NULL);
+		else if (!port_equal(&port->open, &other->open))
+			tell(p, &port->open, &other->open);
+	}
+	for (port = next->by_key; port; port = port->hh.next)
+		if (!same_port(p, port))
+			tell(p, NULL, &port->open);
+	p->by_key = next->by_key;
+	p->by_endpoint = next->by_endpoint;
+	next->by_key = was.by_key;
+	next->by_endpoint = was.by_endpoint;
+	ports_free(next);
 }
 
 void ports_each(const struct ports *p,

@@ -27,7 +27,8 @@ struct ports_callbacks {
 	void *ctx;
 };
 
-struct ports *ports_new(const struct ports_callbacks *callbacks); /* NULL: no memory */
+/* callbacks: copied; NULL: tells nobody (for ports_replace). NULL: no memory. */
+struct ports *ports_new(const struct ports_callbacks *callbacks);
 void ports_free(struct ports *p);
 
 struct ports_claim {
@@ -50,7 +51,8 @@ struct ports_target {
  */
 uint16_t ports_pick(const struct ports *p, const struct ports_claim *claim,
 		    uint16_t first, uint16_t last, uint32_t mark);
-/* Known (endpoint, claim): nothing. -ENOMEM. */
+/* Known (endpoint, claim): nothing. All claims of an endpoint have one target, that of
+ * the first until ports_retarget. -ENOMEM. */
 int ports_add(struct ports *p, const char *endpoint, const struct ports_claim *claim,
 	      const struct ports_target *target);
 /* Moves all claims of the endpoint to another target. */
@@ -58,6 +60,9 @@ void ports_retarget(struct ports *p, const char *endpoint,
 		    const struct ports_target *target);
 /* Drops all claims of the endpoint. */
 void ports_del(struct ports *p, const char *endpoint);
+
+/* The claims become those of next, which is freed; only what differs is told. */
+void ports_replace(struct ports *p, struct ports *next);
 
 /* Calls fn for each port that is open now. */
 void ports_each(const struct ports *p,
