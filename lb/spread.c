@@ -359,6 +359,13 @@ int spread_task_join(struct spread *s, const char *task, int nsfd, const char *n
 	return r < 0 ? err_wrap(e, r, "task %s", task) : 0;
 }
 
+int spread_task_settle(struct spread *s, const char *task, struct err *e)
+{
+	struct target *t = find_target(s, task);
+
+	return t && t->dirty ? target_sync(s, t, NULL, e) : 0;
+}
+
 void spread_task_leave(struct spread *s, const char *task, const char *network)
 {
 	struct target *t = find_target(s, task);

@@ -33,6 +33,8 @@ void spread_network_del(struct spread *s, const char *network);
  * addresses there. Joining again replaces the addresses. */
 int spread_task_join(struct spread *s, const char *task, int nsfd, const char *network,
 		     const struct balancer_self *self, struct err *e);
+/* Tries again what could not be programmed in the task yet; all is well: nothing. */
+int spread_task_settle(struct spread *s, const char *task, struct err *e);
 /* Leaves the namespace as it is without this network's services; after its last network
  * nothing of ours is left in it and no socket is open into it. */
 void spread_task_leave(struct spread *s, const char *task, const char *network);

@@ -2,10 +2,11 @@
 /*
  * Puts driver, balancers and DNS diversion together, on the kernel worker.
  *
- * An endpoint goes: joined (veth made) -> attached (its task's namespace is there and
- * its link is up inside: balancer and DNS programmed) -> left. The moment of attaching
- * is when the bridge port gets its carrier: Docker sets the container's end up after it
- * has moved it and given it its addresses (libnetwork osl AddInterface), on every engine.
+ * An endpoint goes: joined (veth made) -> attached (its task's namespace is programmed,
+ * balancer and DNS) -> left. Where the namespace is there at Join (Engine 28+, or a
+ * running container) attaching is part of it. Else the moment is when the bridge port
+ * gets its carrier: Docker sets the container's end up after it has moved it and given
+ * it its addresses (libnetwork osl AddInterface), on every engine.
  */
 #include "plugin/actual.h"
 
@@ -179,8 +180,9 @@ static int attach(struct actual *a, struct endpoint *ep, struct err *e)
 	ep->task = t;
 	ep->tries = 0;
 	r = spread_task_join(a->spread, t->key, t->nsfd, ep->desired.network, &self, e);
-	if (r < 0) /* the network's sandbox balances for it meanwhile */
-		log_warning("%s ep=%.12s", e->text, ep->desired.base.id);
+	if (r <
+	    0) /* settled when its link is up, the network's sandbox balances meanwhile */
+		log_debug("%s ep=%.12s", e->text, ep->desired.base.id);
 	log_debug("attached ep=%.12s to %s", ep->desired.base.id, t->key);
 	return 0;
 }
@@ -200,10 +202,13 @@ static void try_attach(struct actual *a, struct endpoint *ep)
 {
 	struct err e = {0};
 
-	if (ep->task)
+	if (!ep->task && attach(a, ep, &e) == 0)
+		e.code = 0;
+	if (ep->task) {
+		if (spread_task_settle(a->spread, ep->task->key, &e) < 0)
+			log_warning("%s ep=%.12s", e.text, ep->desired.base.id);
 		return;
-	if (attach(a, ep, &e) == 0)
-		return;
+	}
 	if (ep->tries++ < ATTACH_TRIES_MAX) {
 		(void)sd_event_source_set_time_relative(a->retry, ATTACH_RETRY_US);
 		(void)sd_event_source_set_enabled(a->retry, SD_EVENT_ONESHOT);
@@ -316,6 +321,7 @@ int actual_endpoint_join(struct actual *a, const struct actual_endpoint *desired
 			 char ret_name[IFNAMSIZ], struct err *e)
 {
 	struct net *n = find_net(a, desired->network);
+	struct err early = {0};
 	struct endpoint *ep;
 	int r;
 
@@ -330,8 +336,13 @@ int actual_endpoint_join(struct actual *a, const struct actual_endpoint *desired
 	if (r < 0) {
 		endpoint_free(a, ep);
 		(void)network_endpoint_del(a->host, &n->sandbox, desired->base.id, NULL);
+		return r;
 	}
-	return r;
+	/* Engine 28+, or a container that runs: the namespace is there already, and its
+	 * first question finds everything in place. */
+	if (attach(a, ep, &early) < 0)
+		log_debug("not yet: %s ep=%.12s", early.text, desired->base.id);
+	return 0;
 }
 
 void actual_endpoint_adopt(struct actual *a, const struct actual_endpoint *desired)
