@@ -44,7 +44,7 @@ static int socket_bind(int fd, uint16_t port)
 
 static int socket_port(int fd, uint16_t *ret)
 {
-	struct sockaddr_in sin;
+	struct sockaddr_in sin = {0};
 	socklen_t len = sizeof(sin);
 
 	if (getsockname(fd, (struct sockaddr *)&sin, &len) < 0)

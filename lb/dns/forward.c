@@ -316,7 +316,7 @@ static void timer_arm(struct forward *f)
 	if (r >= 0)
 		r = sd_event_source_set_enabled(f->timer, SD_EVENT_ONESHOT);
 	if (r < 0)
-		log_warning_limited("cannot set a timer err=\"%s\"", strerror(-r));
+		log_warning_limited("cannot set a timer err=\"%s\"", strerrordesc_np(-r));
 }
 
 int forward_new(sd_event *event, int nsfd, unsigned int timeout_ms, struct forward **ret,
@@ -372,14 +372,13 @@ static int id_draw(struct forward *f, uint16_t *ret)
 }
 
 /* The kept datagram, if it is whole or TCP brought nothing better. */
-static bool prefer_datagram(const struct forward_query *q, const uint8_t *answer,
-			    size_t size)
+static bool prefer_datagram(const uint8_t *datagram, const uint8_t *answer, size_t size)
 {
 	uint16_t kept;
 
-	if (!q->datagram)
+	if (!datagram)
 		return false;
-	kept = wire_get16(q->datagram + 2);
+	kept = wire_get16(datagram + 2);
 	if (!(kept & WIRE_FLAG_TC) || !answer || size < WIRE_HEADER_SIZE)
 		return true;
 	return (kept & WIRE_RCODE_MASK) == WIRE_RCODE_NOERROR &&
@@ -390,18 +389,17 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *answer
 		      int answer_size)
 {
 	struct forward_query *q = arg;
-	auto_free uint8_t *datagram = NULL;
+	auto_free uint8_t *datagram = TAKE(q->datagram);
 	size_t size = answer_size > 0 ? (size_t)answer_size : 0;
 
 	(void)timeouts;
 	if (status != ARES_SUCCESS)
 		answer = NULL;
 	HASH_DEL(q->forward->queries, q);
-	if (prefer_datagram(q, answer, size)) {
-		answer = q->datagram;
+	if (prefer_datagram(datagram, answer, size)) {
+		answer = datagram;
 		size = q->datagram_size;
 	}
-	datagram = TAKE(q->datagram);
 	if (q->forward->is_closing)
 		return;
 	if (answer && !wire_answers(answer, size, q->query))

@@ -318,13 +318,12 @@ static int task_start(struct task *t, int nsfd, struct dns_sockets *sockets,
 	return tcp_listener_new(s->event, TAKE_FD(sockets->tcp), &ops, &t->tcp, e);
 }
 
-static int task_new(struct dns_server *s, const char *key, struct task **ret,
-		    struct err *e)
+static struct task *task_new(struct dns_server *s, const char *key)
 {
 	struct task *t = calloc(1, sizeof(*t));
 
 	if (!t)
-		return err_sys(e, -ENOMEM, "DNS of %s", key);
+		return NULL;
 	t->server = s;
 	t->nsfd = -1;
 	t->udp = -1;
@@ -333,22 +332,19 @@ static int task_new(struct dns_server *s, const char *key, struct task **ret,
 	t->key = strdup(key);
 	if (!t->key) {
 		task_free(t);
-		return err_sys(e, -ENOMEM, "DNS of %s", key);
+		return NULL;
 	}
-	*ret = t;
-	return 0;
+	return t;
 }
 
 int dns_server_add(struct dns_server *s, const char *key, int nsfd,
 		   struct dns_sockets *sockets, struct err *e)
 {
-	auto_with(task_free) struct task *t = NULL;
-	int r = task_new(s, key, &t, e);
+	auto_with(task_free) struct task *t = task_new(s, key);
+	int r = t ? task_start(t, nsfd, sockets, e) : err_sys(e, -ENOMEM, "server");
 
-	if (r == 0)
-		r = task_start(t, nsfd, sockets, e);
 	dns_sockets_close(sockets);
-	if (r < 0)
+	if (r < 0 || !t)
 		return err_wrap(e, r, "DNS of %s", key);
 	dns_server_del(s, key);
 	HASH_ADD_KEYPTR(hh, s->tasks, t->key, strlen(t->key), t);

@@ -239,7 +239,7 @@ static void conn_process(struct tcp_conn *c)
 			break;
 		at += PREFIX_SIZE + size;
 		conn_touch(c);
-		if (c->fd >= 0)
+		if (c->listener)
 			query(c, c->in + at - size, size);
 	}
 	c->used -= at;

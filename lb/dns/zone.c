@@ -69,7 +69,7 @@ struct zone {
 
 static char lower(char c)
 {
-	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+	return (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
 }
 
 static void key_add(struct zone_key *key, const char *text)
@@ -413,7 +413,7 @@ enum zone_result zone_lookup(const struct zone *z, const struct zone_client *cli
 			     const char *name, uint8_t family, uint32_t random,
 			     struct addr *ret, unsigned int max, unsigned int *ret_count)
 {
-	char text[TEXT_SIZE];
+	char text[TEXT_SIZE] = "";
 	const struct lb_view *v;
 	const struct addr *vip;
 	size_t len = strlen(name);
