@@ -371,11 +371,11 @@ int ipam_pool_request(struct ipam *m, const struct ipam_pool_request *rq,
 	}
 	if (r == 0 && !pool)
 		r = add_pool(m, space, &w, rq->vip_range, &pool, e);
-	if (r < 0)
-		return r;
-	memcpy(ret->id, pool->id, sizeof(ret->id));
-	ret->pool = pool->shape.pool;
-	return 0;
+	if (r == 0 && pool) {
+		memcpy(ret->id, pool->id, sizeof(ret->id));
+		ret->pool = pool->shape.pool;
+	}
+	return r;
 }
 
 int ipam_pool_release(struct ipam *m, const char *id, struct err *e)
@@ -535,7 +535,7 @@ int ipam_address_request(struct ipam *m, const struct ipam_address_request *rq,
 {
 	struct ipam_pool *pool;
 	char quoted[QUOTED_SIZE];
-	addrnum n;
+	addrnum n = 0;
 	int r = refresh(m, e);
 
 	if (r < 0)
