@@ -173,18 +173,14 @@ uint64_t cidr_count(const struct cidr *c)
 
 int mac_parse(const char *text, uint8_t ret[MAC_SIZE])
 {
-	unsigned int b[MAC_SIZE];
-
-	/* sscanf alone would take signs, blanks and single digits. */
+	/* strtoul alone would take signs, blanks and single digits. */
 	for (size_t i = 0; i < MAC_TEXT_SIZE - 1; i++)
 		if (i % 3 == 2 ? text[i] != ':' : !isxdigit((unsigned char)text[i]))
 			return -EINVAL;
-	if (text[MAC_TEXT_SIZE - 1] ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x", &b[0], &b[1], &b[2], &b[3], &b[4],
-		   &b[5]) != MAC_SIZE)
+	if (text[MAC_TEXT_SIZE - 1])
 		return -EINVAL;
-	for (int i = 0; i < MAC_SIZE; i++)
-		ret[i] = (uint8_t)b[i];
+	for (size_t i = 0; i < MAC_SIZE; i++)
+		ret[i] = (uint8_t)strtoul(text + i * 3, NULL, 16);
 	return 0;
 }
 

@@ -228,7 +228,7 @@ static int migrate_step(struct db *db, const struct db_schema *s, unsigned int i
 
 int db_migrate(struct db *db, const struct db_schema *schema, struct err *e)
 {
-	unsigned int version;
+	unsigned int version = 0;
 	int r = schema_version(db, schema->name, &version, e);
 
 	if (r == 0 && version > schema->count)

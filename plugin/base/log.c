@@ -111,7 +111,8 @@ const char *log_quote(char *buf, unsigned int size, const char *text)
 	buf[n++] = '"';
 	for (; *text && n + 2 < size; text++)
 		buf[n++] =
-			is_control(*text) || *text == '"' || *text & 0x80 ? '?' : *text;
+			(char)(is_control(*text) || *text == '"' || *text & 0x80 ? '?'
+										 : *text);
 	buf[n++] = '"';
 	buf[n] = '\0';
 	return buf;
