@@ -65,7 +65,7 @@ const char *texts_clean(char *dst, size_t size, const char *text)
 	size_t n = 0;
 
 	for (; text[n] && n + 1 < size; n++)
-		dst[n] = text[n] < ' ' || text[n] > '~' ? '?' : text[n];
+		dst[n] = (char)(text[n] < ' ' || text[n] > '~' ? '?' : text[n]);
 	dst[n] = '\0';
 	return dst;
 }

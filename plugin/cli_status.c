@@ -43,7 +43,7 @@ static const char *clean(const char *text, char *buf, size_t size)
 		/* U+0080 to U+009F are control characters too */
 		bool c1 = c == 0xc2 && (unsigned char)text[1] < 0xa0;
 
-		buf[n++] = c < ' ' || c == 127 || c1 ? '?' : *text;
+		buf[n++] = (char)(c < ' ' || c == 127 || c1 ? '?' : *text);
 		if (c1 && text[1])
 			text++;
 	}
@@ -63,7 +63,7 @@ static unsigned int width(const char *text)
 
 static void spaces(FILE *out, unsigned int count)
 {
-	fprintf(out, "%*s", (int)count, "");
+	(void)fprintf(out, "%*s", (int)count, "");
 }
 
 static void line_begin(struct line *l, FILE *out, unsigned int first, unsigned int indent)
@@ -77,14 +77,14 @@ static void line_put(struct line *l, const char *text, unsigned int gap)
 	unsigned int len = width(text);
 
 	if (!l->empty && l->column + gap + len > COLUMNS) {
-		fputc('\n', l->out);
+		(void)fputc('\n', l->out);
 		spaces(l->out, l->indent);
 		l->column = l->indent;
 	} else if (!l->empty) {
 		spaces(l->out, gap);
 		l->column += gap;
 	}
-	fputs(text, l->out);
+	(void)fputs(text, l->out);
 	l->column += len;
 	l->empty = false;
 }
@@ -105,7 +105,7 @@ static void line_item(struct line *l, const char *fmt, ...)
 
 static void line_end(struct line *l)
 {
-	fputc('\n', l->out);
+	(void)fputc('\n', l->out);
 }
 
 /* A sentence, wrapped between words. */
@@ -217,10 +217,10 @@ static void cell(FILE *out, const char *text, unsigned int size)
 	for (; *p && (left > (cut ? 1U : 0U) || ((unsigned char)*p & 0xc0) == 0x80);
 	     p++) {
 		left -= ((unsigned char)*p & 0xc0) != 0x80;
-		fputc(*p, out);
+		(void)fputc(*p, out);
 	}
 	if (cut) {
-		fputc('~', out);
+		(void)fputc('~', out);
 		left--;
 	}
 	spaces(out, left + 2);
@@ -254,14 +254,14 @@ static void print_row(FILE *out, const struct columns *cols, const json_t *backe
 		const char *text = json_string_value(value);
 
 		if (i > 0) { /* further addresses below the first */
-			fputc('\n', out);
+			(void)fputc('\n', out);
 			spaces(out, ROW_FIXED + cols->container);
 		}
-		fputs(text ? clean(text, buf, sizeof(buf)) : "?", out);
+		(void)fputs(text ? clean(text, buf, sizeof(buf)) : "?", out);
 	}
 	if (json_array_size(addresses) == 0)
-		fputc('-', out);
-	fputc('\n', out);
+		(void)fputc('-', out);
+	(void)fputc('\n', out);
 }
 
 /* The longest name fits, unless that would push the addresses out of the line. */
@@ -298,7 +298,7 @@ static void print_backends(FILE *out, const json_t *backends)
 
 	if (json_array_size(backends) == 0) {
 		spaces(out, TABLE_INDENT);
-		fputs("no backends\n", out);
+		(void)fputs("no backends\n", out);
 		return;
 	}
 	measure(backends, &cols);
@@ -308,7 +308,7 @@ static void print_backends(FILE *out, const json_t *backends)
 	cell(out, "WEIGHT", 6);
 	cell(out, "STATE", 9);
 	cell(out, "CONNS", 5);
-	fputs("ADDRESS\n", out);
+	(void)fputs("ADDRESS\n", out);
 	json_array_foreach (backends, i, backend)
 		print_row(out, &cols, backend);
 }
@@ -348,7 +348,7 @@ static void print_network(FILE *out, const json_t *network)
 	json_t *service;
 	struct line l;
 
-	fputc('\n', out);
+	(void)fputc('\n', out);
 	line_begin(&l, out, 0, 4);
 	line_item(&l, "network %s", *name ? name : id);
 	if (*name && *id)
@@ -388,7 +388,7 @@ int cli_status_print(const char *json, size_t len, FILE *out, struct err *e)
 	json_array_foreach (networks, i, network)
 		print_network(out, network);
 	if (json_array_size(networks) == 0)
-		fputs("no networks\n", out);
+		(void)fputs("no networks\n", out);
 	if (fflush(out) || ferror(out))
 		return err_sys(e, -EIO, "output");
 	return 0;

@@ -448,7 +448,7 @@ static void env_name(const char *name, char buf[ENV_NAME_SIZE])
 	(void)snprintf(buf, ENV_NAME_SIZE, "%s%s", ENV_PREFIX, name); /* fits */
 	len = strlen(buf);
 	for (size_t i = 0; i < len; i++)
-		buf[i] = buf[i] == '-' ? '_' : (char)toupper((unsigned char)buf[i]);
+		buf[i] = (char)(buf[i] == '-' ? '_' : toupper((unsigned char)buf[i]));
 }
 
 /* NULL: not there, or empty, which means the same. */
@@ -512,8 +512,8 @@ static int read_args(struct config *c, char *const *args, const char **ret_file,
 		     struct err *e)
 {
 	while (*args) {
-		const struct setting *s;
-		const char *value;
+		const struct setting *s = NULL;
+		const char *value = NULL;
 		int r = next_flag(&args, &s, &value, e);
 
 		if (r)
@@ -554,21 +554,23 @@ int config_load(char *const *args, char *const *env, struct config *ret, struct 
 
 void config_print_help(FILE *out)
 {
-	fputs("Usage: fairlead serve [--config FILE] [SETTING...]\n\n"
-	      "Runs the Docker network and IPAM driver.\n\n"
-	      "  --config FILE\n"
-	      "      file with settings; the default one may be missing\n"
-	      "      (default: " CONFIG_FILE_DEFAULT ")\n",
-	      out);
+	(void)fputs("Usage: fairlead serve [--config FILE] [SETTING...]\n\n"
+		    "Runs the Docker network and IPAM driver.\n\n"
+		    "  --config FILE\n"
+		    "      file with settings; the default one may be missing\n"
+		    "      (default: " CONFIG_FILE_DEFAULT ")\n",
+		    out);
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
-		fprintf(out, "  --%s %s\n      %s\n      (default: %s)\n",
-			settings[i].name, settings[i].value, settings[i].help,
-			settings[i].initial);
-	fputs("  -h, --help\n"
-	      "      this text\n\n"
-	      "Each setting can also stand in the file as \"setting = value\", and in "
-	      "the\n"
-	      "environment: --state-dir is FAIRLEAD_STATE_DIR. A flag wins over the\n"
-	      "environment, that over the file. See fairlead(8) and fairlead.conf(5).\n",
-	      out);
+		(void)fprintf(out, "  --%s %s\n      %s\n      (default: %s)\n",
+			      settings[i].name, settings[i].value, settings[i].help,
+			      settings[i].initial);
+	(void)fputs(
+		"  -h, --help\n"
+		"      this text\n\n"
+		"Each setting can also stand in the file as \"setting = value\", and in "
+		"the\n"
+		"environment: --state-dir is FAIRLEAD_STATE_DIR. A flag wins over the\n"
+		"environment, that over the file. See fairlead(8) and "
+		"fairlead.conf(5).\n",
+		out);
 }

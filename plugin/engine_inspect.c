@@ -18,7 +18,7 @@
 #define API_MAJOR	   1
 #define API_MINOR	   47 /* the highest that this code was written for */
 #define STOP_TIMEOUT_S	   10
-#define STOP_TIMEOUT_S_MAX (365 * 24 * 3600)
+#define STOP_TIMEOUT_S_MAX (365LL * 24 * 3600)
 
 struct engine_inspection {
 	json_t *root;

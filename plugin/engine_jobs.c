@@ -23,7 +23,7 @@
 #define TIMEOUT_S  60 /* a container may take that long to stop */
 #define TRIES	   5
 #define LATE_USEC  1000000 /* pause before the next try */
-#define BODY_LIMIT (16 * 1024 * 1024)
+#define BODY_LIMIT (16UL * 1024 * 1024)
 #define PATH_SIZE  128
 
 enum list {

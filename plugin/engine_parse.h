@@ -12,9 +12,9 @@
 #include "plugin/base/err.h"
 #include "plugin/engine.h"
 
-#define ENGINE_VERSION_SIZE   12	    /* "1.47" */
-#define ENGINE_LINE_MAX	      (1024 * 1024) /* of one event */
-#define ENGINE_CONTAINERS_MAX 65536	    /* in one list */
+#define ENGINE_VERSION_SIZE   12	      /* "1.47" */
+#define ENGINE_LINE_MAX	      (1024UL * 1024) /* of one event */
+#define ENGINE_CONTAINERS_MAX 65536	      /* in one list */
 
 /* What an event asks for. */
 enum engine_message_kind {

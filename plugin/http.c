@@ -508,7 +508,7 @@ static void remove_socket(struct http_server *s)
 		return;
 	if (!lstat(s->path, &st) && st.st_dev == s->dev && st.st_ino == s->ino &&
 	    unlink(s->path) < 0)
-		log_warning("unlink %s: %s, ignoring", s->path, strerror(errno));
+		log_warning("unlink %s: %s, ignoring", s->path, strerrordesc_np(errno));
 	free(TAKE(s->path));
 }
 

@@ -34,8 +34,6 @@
 #define DRAIN_POLL_US	   10000
 #define DRAIN_LIMIT_US	   10000000 /* Docker sends SIGKILL 10 s after SIGTERM */
 
-extern char **environ;
-
 struct daemon {
 	struct config config;
 	sd_event *event;
@@ -373,7 +371,7 @@ static int serve(char *const *args)
 	if (r >= 0)
 		r = sd_event_loop(d.event);
 	if (r < 0) {
-		log_error("%s", e.code ? e.text : strerror(-r));
+		log_error("%s", e.code ? e.text : strerrordesc_np(-r));
 		d.result = 1;
 	}
 	stop(&d);

@@ -28,7 +28,7 @@
 #define NFT_TABLE_F_OWNER 0x2 /* Linux 5.12 */
 #endif
 
-#define BUFFER_FIRST (2 * NFT_MESSAGE_SIZE)
+#define BUFFER_FIRST (2UL * NFT_MESSAGE_SIZE)
 #define BUFFER_MAX   (256U << 20)
 #define BUFFER_KEEP  (1U << 20) /* a bigger one is given back after a commit */
 
