@@ -92,11 +92,16 @@ UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
 NETNS_BIN := $(NETNS_SRC:%.c=$(B)/%)
 TEST_HELP := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 
+# Functions that a test replaces by its own (__wrap_NAME), to make them fail.
+WRAP_test_desired_fail := db_commit db_run db_step malloc calloc realloc strdup log_write
+
+comma := ,
 define test_rule
 $(B)/tests/$(2)/$(1)/test_%: $(B)/tests/$(2)/$(1)/test_%.o $(TEST_HELP) \
 		$$(call archive,$$(uses_$(1)))
 	@echo "  LD      $$@"
-	$$(Q)$$(CC) $$(LDFLAGS) $$(OWN_LDFLAGS) -o $$@ $$^ -lcmocka $$(PKG_LIBS)
+	$$(Q)$$(CC) $$(LDFLAGS) $$(OWN_LDFLAGS) $$(WRAP_$$(@F):%=-Wl$$(comma)--wrap=%) -o $$@ $$^ \
+		-lcmocka $$(PKG_LIBS)
 endef
 $(foreach d,$(DIRS),$(foreach l,unit netns,$(eval $(call test_rule,$(d),$(l)))))
 
