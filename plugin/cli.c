@@ -19,8 +19,6 @@
 #define TIMEOUT_S  10L
 #define BODY_LIMIT (64UL * 1024 * 1024)
 
-extern char **environ;
-
 struct body {
 	char *data;
 	size_t size;
@@ -130,13 +128,14 @@ static int control_get(const char *path, const char *url, struct body *body,
 
 static int fail(const struct err *e)
 {
-	fprintf(stderr, "fairlead: %s\n", e->text);
+	(void)fprintf(stderr, "fairlead: %s\n", e->text);
 	return e->code == -ECONNREFUSED ? CLI_EXIT_NOT_RUNNING : CLI_EXIT_FAILURE;
 }
 
 static int usage_error(const char *text, const char *arg, const char *command)
 {
-	fprintf(stderr, "fairlead: %s %s\nTry: fairlead %s--help\n", text, arg, command);
+	(void)fprintf(stderr, "fairlead: %s %s\nTry: fairlead %s--help\n", text, arg,
+		      command);
 	return CLI_EXIT_USAGE;
 }
 
@@ -153,16 +152,25 @@ static char *flag_value(char **args, int *i, const char *name)
 	return args[*i][len] ? NULL : args[*i + 1] ? args[++*i] : NULL;
 }
 
+/* The output may be a full disk. */
+static int print(const char *text)
+{
+	struct err e = {0};
+
+	if (fputs(text, stdout) >= 0 && fflush(stdout) == 0)
+		return CLI_EXIT_OK;
+	(void)err_sys(&e, -errno, "output");
+	return fail(&e);
+}
+
 /* -1: go on, else an exit status. */
 static int read_options(char **args, struct status_options *o)
 {
 	for (int i = 0; args[i]; i++) {
 		char *value;
 
-		if (!strcmp(args[i], "--help") || !strcmp(args[i], "-h")) {
-			fputs(status_usage_text, stdout);
-			return CLI_EXIT_OK;
-		}
+		if (!strcmp(args[i], "--help") || !strcmp(args[i], "-h"))
+			return print(status_usage_text);
 		if (!strcmp(args[i], "--json")) {
 			o->json = true;
 		} else if ((value = flag_value(args, &i, "--control-socket"))) {
@@ -209,15 +217,13 @@ static int status_command(char **args)
 static int version_command(char **args)
 {
 	(void)args;
-	puts("fairlead " FAIRLEAD_VERSION);
-	return CLI_EXIT_OK;
+	return print("fairlead " FAIRLEAD_VERSION "\n");
 }
 
 static int help_command(char **args)
 {
 	(void)args;
-	fputs(usage_text, stdout);
-	return CLI_EXIT_OK;
+	return print(usage_text);
 }
 
 int cli_main(int argc, char **argv)
@@ -233,7 +239,7 @@ int cli_main(int argc, char **argv)
 	};
 
 	if (argc < 2) {
-		fputs(usage_text, stderr);
+		(void)fputs(usage_text, stderr);
 		return CLI_EXIT_USAGE;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)

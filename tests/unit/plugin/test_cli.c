@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -285,12 +286,11 @@ static void read_back(int fd, char *buf, size_t size)
 	close(fd);
 }
 
-/* Runs cli_main with both outputs caught. */
-static void run(struct result *r, char *const *args)
+/* Runs cli_main with its output to out, which it closes, and its errors caught. */
+static void run_to(struct result *r, char *const *args, int out)
 {
 	int saved_out = dup(STDOUT_FILENO);
 	int saved_err = dup(STDERR_FILENO);
-	int out = memfd_create("out", MFD_CLOEXEC);
 	int err = memfd_create("err", MFD_CLOEXEC);
 	char *argv[8] = {(char *)"fairlead"};
 	int argc = 1;
@@ -300,13 +300,21 @@ static void run(struct result *r, char *const *args)
 	fflush(stdout);
 	assert_true(dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0);
 	r->status = cli_main(argc, argv);
-	fflush(stdout);
+	if (fflush(stdout)) {
+		__fpurge(stdout);
+		clearerr(stdout);
+	}
 	assert_true(dup2(saved_out, STDOUT_FILENO) >= 0 &&
 		    dup2(saved_err, STDERR_FILENO) >= 0);
 	close(saved_out);
 	close(saved_err);
 	read_back(out, r->out, sizeof(r->out));
 	read_back(err, r->err, sizeof(r->err));
+}
+
+static void run(struct result *r, char *const *args)
+{
+	run_to(r, args, memfd_create("out", MFD_CLOEXEC));
 }
 
 static void ask(struct daemon *d, struct result *r, const char *answer,
@@ -464,6 +472,22 @@ static void test_command_lines(void **state)
 	}
 }
 
+static void test_output_fails(void **state)
+{
+	static const char *const cases[][3] = {
+		{"help"}, {"version"}, {"status", "--help"}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct result r;
+
+		run_to(&r, (char *const *)(uintptr_t)cases[i],
+		       open("/dev/full", O_RDWR | O_CLOEXEC));
+		assert_int_equal(r.status, CLI_EXIT_FAILURE);
+		assert_non_null(strstr(r.err, "No space left on device"));
+	}
+}
+
 static int set_up(void **state)
 {
 	struct daemon *d = calloc(1, sizeof(*d));
@@ -501,6 +525,7 @@ int main(void)
 		TEST(test_no_daemon),
 		TEST(test_socket_from_settings),
 		cmocka_unit_test(test_command_lines),
+		cmocka_unit_test(test_output_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
