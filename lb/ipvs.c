@@ -83,14 +83,20 @@ static int receive(struct ipvs_sock *s)
 	return s->error;
 }
 
-/* Sends msg and reads the whole answer. */
-static int talk(struct ipvs_sock *s, struct nl_msg *msg)
+/* Sends msg and reads the whole answer; fn (may be NULL) gets each message of it. */
+static int talk(struct ipvs_sock *s, struct nl_msg *msg,
+		int (*fn)(void *ctx, struct nlattr **attrs), void *ctx)
 {
+	int r;
+
 	s->done = false;
 	s->error = 0;
-	if (nl_send_auto(s->sk, msg) < 0)
-		return -EIO;
-	return receive(s);
+	s->fn = fn;
+	s->ctx = ctx;
+	r = nl_send_auto(s->sk, msg) < 0 ? -EIO : receive(s);
+	s->fn = NULL;
+	s->ctx = NULL;
+	return r;
 }
 
 static struct nl_msg *message_new(struct ipvs_sock *s, uint8_t command, int flags)
@@ -136,7 +142,7 @@ static int connect_socket(struct ipvs_sock *s, int nsfd, struct err *e)
 		return err_sys(e, -ENOMEM, "IPVS socket");
 	if (nl_socket_set_fd(s->sk, NETLINK_GENERIC, fd) < 0)
 		return err_sys(e, -EIO, "IPVS socket");
-	fd = -1; /* the socket's now */
+	(void)TAKE_FD(fd); /* the socket's now */
 	return 0;
 }
 
@@ -206,7 +212,7 @@ static int service_request(struct ipvs_sock *s, uint8_t command,
 			   struct err *e)
 {
 	auto_with(nlmsg_free) struct nl_msg *msg = message_new(s, command, 0);
-	int r = msg && put_service(msg, svc) ? talk(s, msg) : -ENOMEM;
+	int r = msg && put_service(msg, svc) ? talk(s, msg, NULL, NULL) : -ENOMEM;
 
 	return r < 0 ? err_sys(e, r, "%s %s service %u (%s) of IPVS", verb,
 			       family_name(svc->family), svc->mark, svc->scheduler)
@@ -215,13 +221,11 @@ static int service_request(struct ipvs_sock *s, uint8_t command,
 
 int ipvs_service_add(struct ipvs_sock *s, const struct ipvs_service *svc, struct err *e)
 {
-	s->fn = NULL;
 	return service_request(s, IPVS_CMD_NEW_SERVICE, svc, "add", e);
 }
 
 int ipvs_service_set(struct ipvs_sock *s, const struct ipvs_service *svc, struct err *e)
 {
-	s->fn = NULL;
 	return service_request(s, IPVS_CMD_SET_SERVICE, svc, "change", e);
 }
 
@@ -238,8 +242,8 @@ int ipvs_service_del(struct ipvs_sock *s, uint8_t family, uint32_t mark, struct 
 		message_new(s, IPVS_CMD_DEL_SERVICE, 0);
 	int r;
 
-	s->fn = NULL;
-	r = msg && put_service_nest(msg, family, mark) ? talk(s, msg) : -ENOMEM;
+	r = msg && put_service_nest(msg, family, mark) ? talk(s, msg, NULL, NULL)
+						       : -ENOMEM;
 	return r < 0 ? err_sys(e, r, "delete %s service %u of IPVS", family_name(family),
 			       mark)
 		     : 0;
@@ -291,9 +295,7 @@ int ipvs_service_list(struct ipvs_sock *s,
 		message_new(s, IPVS_CMD_GET_SERVICE, NLM_F_DUMP);
 	int r;
 
-	s->fn = read_service;
-	s->ctx = &reading;
-	r = msg ? talk(s, msg) : -ENOMEM;
+	r = msg ? talk(s, msg, read_service, &reading) : -ENOMEM;
 	return r < 0 ? err_sys(e, r, "list services of IPVS") : 0;
 }
 
@@ -331,9 +333,8 @@ static int dest_request(struct ipvs_sock *s, const struct dest_request *d, struc
 	char text[ADDR_TEXT_SIZE];
 	int r = -ENOMEM;
 
-	s->fn = NULL;
 	if (msg && put_service_nest(msg, d->addr->family, d->mark) && put_dest(msg, d))
-		r = talk(s, msg);
+		r = talk(s, msg, NULL, NULL);
 	return r < 0 ? err_sys(e, r, "%s destination %s of service %u of IPVS", d->verb,
 			       addr_format(d->addr, text), d->mark)
 		     : 0;
@@ -410,10 +411,8 @@ int ipvs_dest_list(struct ipvs_sock *s, uint8_t family, uint32_t mark,
 		message_new(s, IPVS_CMD_GET_DEST, NLM_F_DUMP);
 	int r = -ENOMEM;
 
-	s->fn = read_dest;
-	s->ctx = &reading;
 	if (msg && put_service_nest(msg, family, mark))
-		r = talk(s, msg);
+		r = talk(s, msg, read_dest, &reading);
 	return r < 0 ? err_sys(e, r, "list destinations of service %u of IPVS", mark) : 0;
 }
 
@@ -520,9 +519,7 @@ int ipvs_timeout_get(struct ipvs_sock *s, uint32_t *ret_tcp_s, struct err *e)
 	uint32_t seconds = 0;
 	int r;
 
-	s->fn = read_timeout;
-	s->ctx = &seconds;
-	r = msg ? talk(s, msg) : -ENOMEM;
+	r = msg ? talk(s, msg, read_timeout, &seconds) : -ENOMEM;
 	if (r < 0)
 		return err_sys(e, r, "read the time-outs of IPVS");
 	*ret_tcp_s = seconds;
@@ -534,8 +531,7 @@ int ipvs_timeout_set(struct ipvs_sock *s, uint32_t tcp_s, struct err *e)
 	auto_with(nlmsg_free) struct nl_msg *msg = message_new(s, IPVS_CMD_SET_CONFIG, 0);
 	int r = -ENOMEM;
 
-	s->fn = NULL;
 	if (msg && nla_put_u32(msg, IPVS_CMD_ATTR_TIMEOUT_TCP, tcp_s) == 0)
-		r = talk(s, msg);
+		r = talk(s, msg, NULL, NULL);
 	return r < 0 ? err_sys(e, r, "set the time-outs of IPVS") : 0;
 }

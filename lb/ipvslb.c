@@ -285,47 +285,55 @@ static bool vip_moves(const struct lb_view *a, const struct lb_view *b, uint8_t 
 	return !x || !y || !addr_equal(x, y);
 }
 
+struct transition {
+	const struct balancer_self *self;
+	const struct lb_view *old; /* or NULL */
+	const struct lb_view *new_view;
+};
+
 static void append_update(struct ipvslb *l, struct nft_batch *b, unsigned int index,
-			  const struct lb_view *old, const struct lb_view *new_view)
+			  const struct transition *t)
 {
 	uint8_t family = nftcommon_family[index];
-	const struct addr *was = addrlist_vip(old, family);
-	const struct addr *is = addrlist_vip(new_view, family);
+	const struct addr *was = addrlist_vip(t->old, family);
+	const struct addr *is = addrlist_vip(t->new_view, family);
 
-	if (!vip_moves(old, new_view, family) && old->mark == new_view->mark)
+	if (!vip_moves(t->old, t->new_view, family) && t->old->mark == t->new_view->mark)
 		return;
 	if (was)
 		nftcommon_remove_vip(&l->common, b, index, was);
 	if (is)
-		nftcommon_append_vip(&l->common, b, index, is, new_view->mark);
+		nftcommon_append_vip(&l->common, b, index, is, t->new_view->mark);
 }
 
 /*
  * The order keeps every moment sound: a route before the destination that needs it, a
  * service before its mark; a marked packet without a service goes on unchanged.
  */
-static int update_family(struct ipvslb *l, struct nft_batch *b,
-			 const struct balancer_self *self, unsigned int index,
-			 const struct lb_view *old, const struct lb_view *new_view,
-			 struct err *e)
+static int update_family(struct ipvslb *l, struct nft_batch *b, unsigned int index,
+			 const struct transition *t, struct err *e)
 {
 	uint8_t family = nftcommon_family[index];
-	bool moves = vip_moves(old, new_view, family);
-	const struct addr *was = ipvslb_own_backend(l, self, old, family);
-	const struct addr *is = ipvslb_own_backend(l, self, new_view, family);
+	bool moves = vip_moves(t->old, t->new_view, family);
+	const struct addr *was = ipvslb_own_backend(l, t->self, t->old, family);
+	const struct addr *is = ipvslb_own_backend(l, t->self, t->new_view, family);
 	int r = 0;
 
 	if (is && (!was || moves)) {
-		ipvslb_append_local(b, index, addrlist_vip(new_view, family), true);
-		r = ipvslb_set_route(l, addrlist_vip(new_view, family), is, e);
+		const struct addr *vip = addrlist_vip(t->new_view, family);
+
+		ipvslb_append_local(b, index, vip, true);
+		r = ipvslb_set_route(l, vip, is, e);
 	}
 	if (r == 0)
-		r = update_service(l, old, new_view, family, e);
+		r = update_service(l, t->old, t->new_view, family, e);
 	if (r == 0 && was && (!is || moves)) {
-		ipvslb_append_local(b, index, addrlist_vip(old, family), false);
-		r = ipvslb_del_route(l, addrlist_vip(old, family), e);
+		const struct addr *vip = addrlist_vip(t->old, family);
+
+		ipvslb_append_local(b, index, vip, false);
+		r = ipvslb_del_route(l, vip, e);
 	}
-	append_update(l, b, index, old, new_view);
+	append_update(l, b, index, t);
 	return r;
 }
 
@@ -333,6 +341,7 @@ static int ipvslb_update(struct balancer *balancer, const struct balancer_self *
 			 const struct lb_view *old, const struct lb_view *new_view,
 			 struct err *e)
 {
+	struct transition t = {self, old, new_view};
 	struct ipvslb *l = ipvslb_of(balancer);
 	struct nftcommon_gone gone = {0};
 	struct nft_batch *b = nft_batch_new(NFT_FAMILY_INET, NFT_TABLE);
@@ -341,7 +350,7 @@ static int ipvslb_update(struct balancer *balancer, const struct balancer_self *
 	if (!b || r < 0)
 		r = err_sys(e, -ENOMEM, "table %s", NFT_TABLE);
 	for (unsigned int i = 0; r == 0 && i < NFTCOMMON_FAMILIES; i++)
-		r = update_family(l, b, self, i, old, new_view, e);
+		r = update_family(l, b, i, &t, e);
 	if (r == 0)
 		r = nft_commit(l->common.nft, b, e);
 	if (r == 0)
@@ -385,8 +394,7 @@ static int open_sockets(struct ipvslb *l, int nsfd, const struct cidr *subnets,
 		return err_sys(e, -errno, "IPVS balancer");
 	r = ipvs_open(nsfd, &l->ipvs, e);
 	if (r == 0)
-		r = nftcommon_init(&l->common, &ipvslb_spec, nsfd, role, subnets,
-				   subnet_count, e);
+		r = nftcommon_init(&l->common, nsfd, role, subnets, subnet_count, e);
 	if (r == 0 && role == BALANCER_ROLE_TASK)
 		r = link_open(nsfd, &l->link, e);
 	return r;
@@ -401,6 +409,7 @@ static int ipvslb_open(int nsfd, enum balancer_role role, const struct cidr *sub
 	if (!l)
 		return err_sys(e, -ENOMEM, "IPVS balancer");
 	l->common.balancer.ops = &balancer_ipvs;
+	l->common.spec = &ipvslb_spec;
 	r = open_sockets(l, nsfd, subnets, subnet_count, role, e);
 	if (r < 0) {
 		ipvslb_close(&l->common.balancer);

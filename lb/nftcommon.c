@@ -19,13 +19,11 @@
 
 const uint8_t nftcommon_family[NFTCOMMON_FAMILIES] = {AF_INET, AF_INET6};
 
-int nftcommon_init(struct nftcommon *c, const struct nftcommon_spec *spec, int nsfd,
-		   enum balancer_role role, const struct cidr *subnets,
-		   unsigned int subnet_count, struct err *e)
+int nftcommon_init(struct nftcommon *c, int nsfd, enum balancer_role role,
+		   const struct cidr *subnets, unsigned int subnet_count, struct err *e)
 {
 	int r;
 
-	c->spec = spec;
 	c->role = role;
 	if (role == BALANCER_ROLE_SANDBOX && subnet_count) {
 		c->subnets = calloc(subnet_count, sizeof(*subnets));

@@ -54,10 +54,10 @@ struct nftcommon {
 	unsigned int subnet_count;
 };
 
-/* Opens the sockets and copies the subnets; on error nftcommon_fini frees the rest. */
-int nftcommon_init(struct nftcommon *c, const struct nftcommon_spec *spec, int nsfd,
-		   enum balancer_role role, const struct cidr *subnets,
-		   unsigned int subnet_count, struct err *e);
+/* Opens the sockets and copies the subnets; c->spec is set already. On error
+ * nftcommon_fini frees the rest. */
+int nftcommon_init(struct nftcommon *c, int nsfd, enum balancer_role role,
+		   const struct cidr *subnets, unsigned int subnet_count, struct err *e);
 void nftcommon_fini(struct nftcommon *c);
 
 /*

@@ -27,6 +27,7 @@ static int family_digit(unsigned int index)
 
 void nftlb_names_init(struct nftlb_names *n, uint32_t mark, unsigned int index)
 {
+	*n = (struct nftlb_names){0};
 	/* 32 bytes hold any number. */
 	(void)snprintf(n->chain, sizeof(n->chain), "svc%u-%d", mark, family_digit(index));
 	(void)snprintf(n->slots, sizeof(n->slots), "slots%u-%d", mark,
@@ -347,7 +348,8 @@ static int nftlb_open(int nsfd, enum balancer_role role, const struct cidr *subn
 	if (!c)
 		return err_sys(e, -ENOMEM, "nft balancer");
 	c->balancer.ops = &balancer_nft;
-	r = nftcommon_init(c, &spec, nsfd, role, subnets, subnet_count, e);
+	c->spec = &spec;
+	r = nftcommon_init(c, nsfd, role, subnets, subnet_count, e);
 	if (r < 0) {
 		nftlb_close(&c->balancer);
 		return r;

@@ -379,6 +379,19 @@ static inline int wait_for(int fd, short events, int limit_ms)
 	return r ? 0 : -ETIMEDOUT;
 }
 
+/* Each socket has a port that no other one had: an entry that connection tracking
+ * still keeps of an old flow would lead a new one to the same backend. */
+static inline int bind_anew(int fd, uint8_t family)
+{
+	static uint16_t last_port = 9999;
+	struct addr any = {.family = family};
+	struct sockaddr_storage sa;
+	socklen_t size = sockaddr_of(&any, ++last_port, &sa);
+
+	assert_true(last_port > 9999);
+	return bind(fd, (struct sockaddr *)&sa, size) < 0 ? -errno : 0;
+}
+
 /* A connected socket of the namespace, or -errno. */
 static inline int client_open(const struct net *n, enum net_ns ns, int type,
 			      const struct addr *to)
@@ -393,6 +406,7 @@ static inline int client_open(const struct net *n, enum net_ns ns, int type,
 	fd = ns_socket(n->fd[ns], to->family, type | SOCK_NONBLOCK, 0, &net_err);
 	if (fd < 0)
 		return fd;
+	must(bind_anew(fd, to->family));
 	if (connect(fd, (struct sockaddr *)&sa, size) == 0)
 		return TAKE_FD(fd);
 	if (errno != EINPROGRESS)
