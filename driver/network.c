@@ -73,6 +73,10 @@ static int set_sysctls(int nsfd, struct err *e)
 		{"net/ipv4/conf/default/rp_filter", "0", false},
 		{"net/ipv6/conf/all/accept_ra", "0", true},
 		{"net/ipv6/conf/default/accept_ra", "0", true},
+		/* While an address is tentative, for 2 s, nothing is forwarded to a new
+		 * neighbour; ours are unique by their making. */
+		{"net/ipv6/conf/all/accept_dad", "0", true},
+		{"net/ipv6/conf/default/accept_dad", "0", true},
 		/*
 		 * Where br_netfilter is loaded a new namespace starts with 1, and frames
 		 * that are NATed inside the bridge never reach their own backend.
