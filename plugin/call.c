@@ -181,10 +181,14 @@ static int store_endpoint_create(struct call *c, struct err *e)
 
 static int kernel_endpoint_create(struct call *c, struct err *e)
 {
-	if (!c->out.created.ghost[0])
-		return 0;
-	return actual_endpoint_del(kernel_of(c), c->in.endpoint_create.network,
-				   c->out.created.ghost, e);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < DESIRED_GHOSTS_MAX; i++)
+		if (c->out.created.ghosts[i][0])
+			r = actual_endpoint_del(kernel_of(c),
+						c->in.endpoint_create.network,
+						c->out.created.ghosts[i], e);
+	return r;
 }
 
 static int undo_endpoint_create(struct call *c, struct err *e)
@@ -555,8 +559,7 @@ static void attempt(struct call *c, int (*verb)(struct call *c, struct err *e),
 
 	if (r < 0)
 		return;
-	r = verb(c, e);
-	desired_attempt_end(store_of(c), r == 0);
+	r = desired_attempt_end(store_of(c), verb(c, e), e);
 	if (r < 0 && e->code == 0)
 		(void)err_sys(e, r, "%s", method_name(c));
 	if (r == 0)

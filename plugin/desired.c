@@ -42,10 +42,14 @@ struct desired {
 	struct driver_store *store;
 	struct registry *registry;
 	struct ports *ports;
+	struct ports *loaded_ports; /* while loading */
 	struct store_network *networks;
 	struct store_endpoint *endpoints;
 	struct holder *holders;
 	struct change_list changes; /* of the batch */
+	bool untold;		    /* there was no memory for a change */
+	bool dirty; /* an attempt has changed memory, perhaps without its rows */
+	bool stale; /* memory could not be read again: nothing is done until it is */
 };
 
 /* --- changes ------------------------------------------------------------------------ */
@@ -66,7 +70,7 @@ static struct change *change_add(struct desired *d, enum change_type type)
 	struct change *c = calloc(1, sizeof(*c));
 
 	if (!c) {
-		log_error("no memory for a change, it waits for the next repair");
+		d->untold = true;
 		return NULL;
 	}
 	c->type = type;
@@ -74,14 +78,13 @@ static struct change *change_add(struct desired *d, enum change_type type)
 	return c;
 }
 
-static void on_service(void *ctx, struct lb_view *old, struct lb_view *new_view)
+/* After bad input the registry is as it was; after another error it may hold what it
+ * could not write. */
+static int from_registry(struct desired *d, int r)
 {
-	struct change *c = change_add(ctx, CHANGE_SERVICE);
-
-	if (!c)
-		return;
-	c->mark = (new_view ? new_view : old)->mark;
-	c->view = new_view ? lb_view_get(new_view) : NULL;
+	if (r < 0 && r != -EINVAL && r != -ENOENT)
+		d->dirty = true;
+	return r;
 }
 
 static void on_port(void *ctx, const struct firewall_port *old,
@@ -128,6 +131,15 @@ static void tell_client(struct desired *d, const struct store_endpoint *ep,
 	(void)str_copy(c->client.project, sizeof(c->client.project), project);
 }
 
+static void tell_client_gone(struct desired *d, const struct store_endpoint *ep)
+{
+	struct change *c = ep->sandbox_key[0] ? change_add(d, CHANGE_CLIENT_GONE) : NULL;
+
+	if (c)
+		(void)str_copy(c->client.endpoint, sizeof(c->client.endpoint),
+			       ep->base.id);
+}
+
 /* Where the endpoint's ports go: to its service's VIP, or to itself. */
 static struct ports_target port_target(const struct store_endpoint *ep,
 				       const struct lb_view *service)
@@ -140,6 +152,35 @@ static struct ports_target port_target(const struct store_endpoint *ep,
 	t.addr4 = service->vip4;
 	t.addr6 = service->vip6;
 	return t;
+}
+
+/* A service has other addresses: the published ports of its backends follow. */
+static void retarget_backends(struct desired *d, const struct lb_view *service)
+{
+	for (unsigned int i = 0; i < service->count; i++) {
+		const char *id = service->backends[i].endpoint;
+		const struct store_endpoint *ep = find_endpoint(d, id);
+		struct ports_target target;
+
+		if (!ep)
+			continue;
+		target = port_target(ep, service);
+		ports_retarget(d->ports, id, &target);
+	}
+}
+
+static void on_service(void *ctx, struct lb_view *old, struct lb_view *new_view)
+{
+	struct change *c = change_add(ctx, CHANGE_SERVICE);
+
+	if (c) {
+		c->mark = (new_view ? new_view : old)->mark;
+		c->view = new_view ? lb_view_get(new_view) : NULL;
+	}
+	if (old && new_view &&
+	    (!addr_equal(&old->vip4, &new_view->vip4) ||
+	     !addr_equal(&old->vip6, &new_view->vip6) || old->dnsrr != new_view->dnsrr))
+		retarget_backends(ctx, new_view);
 }
 
 static void on_assigned(void *ctx, const char *endpoint, const struct lb_view *service,
@@ -284,7 +325,7 @@ static int on_load_port(void *ctx, const char *endpoint, const struct ports_clai
 	if (!ep)
 		return 0;
 	target = port_target(ep, registry_endpoint_service(d->registry, endpoint, NULL));
-	return ports_add(d->ports, endpoint, claim, &target) < 0
+	return ports_add(d->loaded_ports, endpoint, claim, &target) < 0
 		       ? err_sys(e, -ENOMEM, "published port")
 		       : 0;
 }
@@ -293,35 +334,58 @@ static int load(struct desired *d, struct err *e)
 {
 	const struct driver_store_loader loader = {on_load_network, on_load_endpoint,
 						   on_load_port, d};
-	const struct ports_callbacks callbacks = {on_port, d};
 
-	d->ports = ports_new(&callbacks);
-	if (!d->ports)
+	d->loaded_ports = ports_new(NULL);
+	if (!d->loaded_ports)
 		return err_sys(e, -ENOMEM, "ports");
 	return driver_store_load(d->store, &loader, e);
 }
 
-static void close_port(void *ctx, const struct firewall_port *port)
+/*
+ * After a lost batch or attempt: memory becomes what the database says, and the others
+ * are told what that changes. Until it has worked, what was told of the ports is kept
+ * and nothing else is done.
+ */
+static int reload(struct desired *d, struct err *e)
 {
-	on_port(ctx, port, NULL);
-}
-
-/* After a lost batch: memory becomes what the database says. */
-static void reload(struct desired *d)
-{
-	struct err e = {0};
 	int r;
 
-	ports_each(d->ports, close_port, d);
-	ports_free(TAKE(d->ports));
+	d->stale = true;
+	for (const struct store_endpoint *ep = d->endpoints; ep; ep = ep->hh.next)
+		tell_client_gone(d, ep);
 	forget_all(d);
-	r = ipam_reload(d->ipam, &e);
+	r = ipam_reload(d->ipam, e);
 	if (r == 0)
-		r = registry_reload(d->registry, &e);
+		r = registry_reload(d->registry, e);
 	if (r == 0)
-		r = load(d, &e);
-	if (r < 0)
-		log_error("database cannot be read after a failed commit: %s", e.text);
+		r = load(d, e);
+	if (r < 0) {
+		ports_free(TAKE(d->loaded_ports));
+		return err_wrap(e, r, "reading the database again");
+	}
+	ports_replace(d->ports, TAKE(d->loaded_ports));
+	d->stale = false;
+	d->dirty = false;
+	return 0;
+}
+
+/* Where nobody is there to be told of it. */
+static void note_untold(struct desired *d)
+{
+	if (d->untold)
+		log_error("no memory for a change: kernel and names miss it until the "
+			  "next start");
+	d->untold = false;
+}
+
+static void must_reload(struct desired *d)
+{
+	struct err e = {0};
+
+	d->untold = false;
+	if (reload(d, &e) < 0)
+		log_error("%s", e.text);
+	note_untold(d);
 }
 
 static void on_view(void *ctx, struct lb_view *v)
@@ -336,6 +400,7 @@ static int open_all(struct desired *d, struct err *e)
 		.balancer = d->config.balancer,
 		.callbacks = {on_service, on_assigned, d},
 	};
+	const struct ports_callbacks ports = {on_port, d};
 	char path[PATH_MAX];
 	int r = str_printf(path, sizeof(path), "%s/fairlead.db", d->config.state_dir);
 
@@ -349,10 +414,14 @@ static int open_all(struct desired *d, struct err *e)
 		r = driver_store_new(d->db, &d->store, e);
 	if (r == 0)
 		r = registry_new(d->db, &registry, &d->registry, e);
-	if (r == 0)
-		r = load(d, e);
-	if (r == 0)
+	if (r == 0) {
+		d->ports = ports_new(&ports);
+		r = d->ports ? load(d, e) : err_sys(e, -ENOMEM, "ports");
+	}
+	if (r == 0) {
 		registry_each_view(d->registry, on_view, d);
+		ports_replace(d->ports, TAKE(d->loaded_ports));
+	}
 	return r;
 }
 
@@ -379,6 +448,7 @@ void desired_free(struct desired *d)
 	if (!d)
 		return;
 	change_list_free(&d->changes);
+	ports_free(d->loaded_ports);
 	ports_free(d->ports);
 	forget_all(d);
 	registry_free(d->registry);
@@ -393,7 +463,14 @@ void desired_free(struct desired *d)
 
 int desired_batch_begin(struct desired *d, struct err *e)
 {
-	return db_begin(d->db, e);
+	int r = db_begin(d->db, e);
+
+	if (r < 0 || !d->stale)
+		return r;
+	r = reload(d, e);
+	if (r < 0)
+		db_rollback(d->db);
+	return r;
 }
 
 int desired_batch_end(struct desired *d, struct err *e)
@@ -403,8 +480,9 @@ int desired_batch_end(struct desired *d, struct err *e)
 	if (r < 0) {
 		log_error("%s, nothing of the last requests is done", e->text);
 		db_rollback(d->db);
-		reload(d);
+		must_reload(d);
 	}
+	note_untold(d);
 	desired_flush_changes(d);
 	return r;
 }
@@ -417,13 +495,22 @@ void desired_flush_changes(struct desired *d)
 
 int desired_attempt_begin(struct desired *d, struct err *e)
 {
-	return db_attempt_begin(d->db, e);
+	int r = d->stale ? reload(d, e) : 0;
+
+	return r < 0 ? r : db_attempt_begin(d->db, e);
 }
 
-void desired_attempt_end(struct desired *d, bool ok)
+int desired_attempt_end(struct desired *d, int result, struct err *e)
 {
-	if (db_attempt_end(d->db, ok))
-		reload(d);
+	bool undone;
+
+	if (result == 0 && d->untold)
+		result = err_sys(e, -ENOMEM, "telling of a change");
+	undone = db_attempt_end(d->db, result == 0);
+	if (undone || (result < 0 && (d->dirty || d->untold)))
+		must_reload(d);
+	d->dirty = false;
+	return result;
 }
 
 struct ipam *desired_ipam(struct desired *d)
@@ -459,67 +546,120 @@ static int parse_mtu(const struct desired *d, const struct api_options *o,
 	return 0;
 }
 
-/* The range of a pool that is not ours: only as the user says. */
-static int foreign_vip_range(const struct network_subnet *s, const char *text,
-			     struct cidr *ret, struct err *e)
+/* The option vip-range: "none" or prefixes, each for the pool that it lies in. */
+struct vip_wishes {
+	bool none;
+	bool ours; /* a pool of the network is of our address management */
+	unsigned int count;
+	struct {
+		struct cidr range;
+		bool used;
+	} list[NETWORK_SUBNETS_MAX];
+};
+
+static int parse_vip_wish(struct vip_wishes *w, const char *text, struct err *e)
 {
-	char pool[CIDR_TEXT_SIZE];
 	struct cidr range;
 
-	if (str_is_empty(text) || !strcmp(text, "none"))
+	if (!strcmp(text, "none")) {
+		w->none = true;
 		return 0;
+	}
 	if (cidr_parse(text, &range) < 0)
-		return err_set(e, -EINVAL,
-			       "option " OPTION_VIP_RANGE "=%.64s: not a prefix", text);
-	if (range.addr.family != s->pool.addr.family)
-		return 0;
-	range = cidr_network(&range);
-	if (!cidr_covers(&s->pool, &range) || cidr_contains(&range, &s->gateway))
-		return err_set(e, -EINVAL,
-			       "option " OPTION_VIP_RANGE
-			       "=%.64s: not inside the pool %s, or with its gateway",
-			       text, cidr_format(&s->pool, pool));
-	*ret = range;
+		return err_set(e, -EINVAL, "option " OPTION_VIP_RANGE "=%s: not a prefix",
+			       text);
+	if (w->count == ARRAY_SIZE(w->list))
+		return err_set(e, -E2BIG, "option " OPTION_VIP_RANGE ": too many");
+	w->list[w->count++].range = cidr_network(&range);
 	return 0;
 }
 
-/* The part of a comma-separated "v4-prefix,v6-prefix" that is for this family. */
-static void option_for_family(const char *text, uint8_t family, char *buf, size_t size)
+static int parse_vip_wishes(const char *text, struct vip_wishes *w, struct err *e)
 {
-	buf[0] = '\0';
-	while (*text) {
-		size_t len = strcspn(text, ",");
-		bool v6 = memchr(text, ':', len) != NULL;
+	char part[CIDR_TEXT_SIZE];
 
-		if (len < size &&
-		    (v6 == (family == AF_INET6) || !strncmp(text, "none", len))) {
-			memcpy(buf, text, len);
-			buf[len] = '\0';
-			return;
-		}
+	memset(w, 0, sizeof(*w));
+	while (text && *text) {
+		size_t len = strcspn(text, ",");
+		int r = 0;
+
+		if (str_printf(part, sizeof(part), "%.*s", (int)len, text) < 0)
+			r = err_set(e, -EINVAL,
+				    "option " OPTION_VIP_RANGE "=%.64s: not a prefix",
+				    text);
+		else if (part[0])
+			r = parse_vip_wish(w, part, e);
+		if (r < 0)
+			return r;
 		text += len + (text[len] == ',');
+	}
+	return 0;
+}
+
+/* "" for what is not said, as ipam_vip_range_set wants it. */
+static void wish_for_pool(struct vip_wishes *w, const struct cidr *pool,
+			  char text[CIDR_TEXT_SIZE])
+{
+	(void)str_copy(text, CIDR_TEXT_SIZE, w->none ? "none" : ""); /* fits */
+	for (unsigned int i = 0; i < w->count; i++) {
+		if (!cidr_covers(pool, &w->list[i].range))
+			continue;
+		w->list[i].used = true;
+		(void)cidr_format(&w->list[i].range, text);
+		return;
 	}
 }
 
-static int find_vip_range(struct desired *d, const char *space, struct network_subnet *s,
-			  const char *option, struct err *e)
+static int check_wishes_used(const struct vip_wishes *w, struct err *e)
 {
 	char text[CIDR_TEXT_SIZE];
-	int r = 0;
 
-	option_for_family(option ? option : "", s->pool.addr.family, text, sizeof(text));
-	if (ipam_vip_range(d->ipam, space, &s->pool, &s->vip_range) < 0)
-		return foreign_vip_range(s, text, &s->vip_range, e);
-	if (text[0])
-		r = ipam_vip_range_set(d->ipam, space, &s->pool, text, e);
-	if (text[0] && r == 0)
-		r = ipam_vip_range(d->ipam, space, &s->pool, &s->vip_range);
-	return r;
+	for (unsigned int i = 0; i < w->count; i++)
+		if (!w->list[i].used)
+			return err_set(e, -EINVAL,
+				       "option " OPTION_VIP_RANGE
+				       "=%s: not inside a pool of the network",
+				       cidr_format(&w->list[i].range, text));
+	return 0;
+}
+
+/* The range of a pool that is not ours: only as the user says. */
+static int foreign_vip_range(struct network_subnet *s, const char *text, struct err *e)
+{
+	struct cidr range;
+
+	if (cidr_parse(text, &range) < 0) /* "" or "none" */
+		return 0;
+	if (cidr_contains(&range, &s->gateway))
+		return err_set(e, -EINVAL,
+			       "option " OPTION_VIP_RANGE
+			       "=%s: the gateway's address is in it",
+			       text);
+	s->vip_range = range;
+	return 0;
+}
+
+static int find_vip_range(struct desired *d, const char *space, struct network_subnet *s,
+			  struct vip_wishes *w, struct err *e)
+{
+	char text[CIDR_TEXT_SIZE];
+	int r = ipam_vip_range(d->ipam, space, &s->pool, &s->vip_range);
+
+	if (r < 0 && r != -ENOENT)
+		return err_sys(e, r, "VIP range of the pool");
+	wish_for_pool(w, &s->pool, text);
+	if (r == -ENOENT)
+		return foreign_vip_range(s, text, e);
+	w->ours = true;
+	if (!text[0])
+		return 0;
+	r = ipam_vip_range_set(d->ipam, space, &s->pool, text, e);
+	return r < 0 ? r : ipam_vip_range(d->ipam, space, &s->pool, &s->vip_range);
 }
 
 static int add_subnets(struct desired *d, struct network_config *c,
 		       const struct api_pool *pools, unsigned int count,
-		       const char *vip_option, struct err *e)
+		       struct vip_wishes *w, struct err *e)
 {
 	for (unsigned int i = 0; i < count; i++) {
 		struct network_subnet *s = &c->subnets[c->subnet_count];
@@ -531,7 +671,7 @@ static int add_subnets(struct desired *d, struct network_config *c,
 				       NETWORK_SUBNETS_MAX);
 		s->pool = cidr_network(&pools[i].pool);
 		s->gateway = pools[i].gateway.addr;
-		r = find_vip_range(d, pools[i].space, s, vip_option, e);
+		r = find_vip_range(d, pools[i].space, s, w, e);
 		if (r < 0)
 			return r;
 		c->subnet_count++;
@@ -576,15 +716,25 @@ static int register_network(struct desired *d, const struct store_network *n,
 		.option_count = n->options.count,
 	};
 
-	return registry_network_add(d->registry, &rn, e);
+	return from_registry(d, registry_network_add(d->registry, &rn, e));
+}
+
+static const char *no_vip_reason(const struct network_config *c,
+				 const struct vip_wishes *w)
+{
+	if (first_range(c, AF_INET).addr.family || first_range(c, AF_INET6).addr.family)
+		return "";
+	if (w->none)
+		return "the network has vip-range=none";
+	return w->ours ? "the network's pool has no VIP range" : NOT_OUR_IPAM;
 }
 
 static int fill_network(struct desired *d, const struct api_network_create *rq,
 			struct store_network *n, struct err *e)
 {
 	const struct api_options *generic = &rq->options.generic;
-	const char *vip_option = api_options_find(generic, OPTION_VIP_RANGE);
 	struct network_config *c = &n->config;
+	struct vip_wishes w;
 	int r = str_copy(c->id, sizeof(c->id), rq->network);
 
 	if (r < 0)
@@ -592,17 +742,20 @@ static int fill_network(struct desired *d, const struct api_network_create *rq,
 	c->internal = rq->options.internal;
 	r = parse_mtu(d, generic, &c->mtu, e);
 	if (r == 0)
-		r = add_subnets(d, c, rq->pools.ipv4, rq->pools.count4, vip_option, e);
+		r = parse_vip_wishes(api_options_find(generic, OPTION_VIP_RANGE), &w, e);
 	if (r == 0)
-		r = add_subnets(d, c, rq->pools.ipv6, rq->pools.count6, vip_option, e);
+		r = add_subnets(d, c, rq->pools.ipv4, rq->pools.count4, &w, e);
 	if (r == 0)
-		r = copy_options(generic, &n->options, e);
+		r = add_subnets(d, c, rq->pools.ipv6, rq->pools.count6, &w, e);
 	if (r == 0 && c->subnet_count == 0)
 		r = err_set(e, -EINVAL, "network %.12s: has no address pool", c->id);
-	if (!first_range(c, AF_INET).addr.family && !first_range(c, AF_INET6).addr.family)
-		(void)str_copy(n->no_vip_reason, sizeof(n->no_vip_reason),
-			       vip_option ? "the network has vip-range=none"
-					  : NOT_OUR_IPAM);
+	if (r == 0)
+		r = check_wishes_used(&w, e);
+	if (r == 0)
+		r = copy_options(generic, &n->options, e);
+	if (r == 0)
+		r = str_copy(n->no_vip_reason, sizeof(n->no_vip_reason),
+			     no_vip_reason(c, &w));
 	return r;
 }
 
@@ -647,7 +800,7 @@ int desired_network_delete(struct desired *d, const char *id, struct network_con
 		if (r == 0 && !strcmp(ep->network, id))
 			r = desired_endpoint_delete(d, ep->base.id, e);
 	if (r == 0)
-		r = registry_network_del(d->registry, id, e);
+		r = from_registry(d, registry_network_del(d->registry, id, e));
 	if (r == 0)
 		r = driver_store_network_del(d->store, id, e);
 	if (r == 0)
@@ -660,25 +813,26 @@ int desired_network_delete(struct desired *d, const char *id, struct network_con
 
 /* Docker never tells of an endpoint that died with dockerd; a new one with its address
  * replaces it. */
-static int replace_ghost(struct desired *d, const struct store_endpoint *ep,
-			 struct desired_created *ret, struct err *e)
+static int replace_ghosts(struct desired *d, const struct store_endpoint *ep,
+			  struct desired_created *ret, struct err *e)
 {
-	const struct addr *addrs[] = {&ep->addr4, &ep->addr6};
+	const struct addr *addrs[DESIRED_GHOSTS_MAX] = {&ep->addr4, &ep->addr6};
 
 	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++) {
 		struct holder *h = addr_is_set(addrs[i])
 					   ? find_holder(d, ep->network, addrs[i])
 					   : NULL;
+		char *ghost = ret->ghosts[i];
 		int r;
 
 		if (!h)
 			continue;
-		(void)str_copy(ret->ghost, sizeof(ret->ghost), h->ep->base.id);
-		if (strcmp(ret->ghost, ep->base.id))
+		(void)str_copy(ghost, sizeof(ret->ghosts[i]), h->ep->base.id);
+		if (strcmp(ghost, ep->base.id))
 			log_warning("endpoint replaces one that Docker forgot ep=%.12s "
 				    "old=%.12s",
-				    ep->base.id, ret->ghost);
-		r = desired_endpoint_delete(d, ret->ghost, e);
+				    ep->base.id, ghost);
+		r = desired_endpoint_delete(d, ghost, e);
 		if (r < 0)
 			return r;
 	}
@@ -718,7 +872,7 @@ int desired_endpoint_create(struct desired *d, const struct api_endpoint_create 
 	choose_mac(rq, ep, ret);
 	r = copy_options(&rq->options.list, &ep->options, e);
 	if (r == 0)
-		r = replace_ghost(d, ep, ret, e);
+		r = replace_ghosts(d, ep, ret, e);
 	if (r == 0)
 		r = desired_endpoint_delete(d, ep->base.id, e); /* a repeated request */
 	if (r == 0)
@@ -761,7 +915,7 @@ static int register_endpoint(struct desired *d, const struct store_endpoint *ep,
 		.option_count = ep->options.count,
 	};
 
-	return registry_endpoint_add(d->registry, &re, e);
+	return from_registry(d, registry_endpoint_add(d->registry, &re, e));
 }
 
 int desired_endpoint_join(struct desired *d, const struct api_join *rq,
@@ -769,17 +923,22 @@ int desired_endpoint_join(struct desired *d, const struct api_join *rq,
 {
 	struct store_endpoint *ep = find_endpoint(d, rq->endpoint);
 	const struct store_network *n = ep ? find_network(d, ep->network) : NULL;
+	struct store_endpoint row;
 	int r;
 
 	if (!n || strcmp(ep->network, rq->network))
 		return err_set(e, -ENOENT, "no such endpoint: %.12s on network %.12s",
 			       rq->endpoint, rq->network);
-	if (str_copy(ep->sandbox_key, sizeof(ep->sandbox_key), rq->sandbox) < 0)
+	row = *ep;
+	if (str_copy(row.sandbox_key, sizeof(row.sandbox_key), rq->sandbox) < 0)
 		return err_set(e, -ENAMETOOLONG, "endpoint %.12s: SandboxKey is too long",
 			       rq->endpoint);
-	r = driver_store_endpoint_put(d->store, ep, e);
+	r = driver_store_endpoint_put(d->store, &row, e);
 	if (r < 0)
 		return r;
+	if (strcmp(ep->sandbox_key, row.sandbox_key))
+		tell_client_gone(d, ep);
+	memcpy(ep->sandbox_key, row.sandbox_key, sizeof(ep->sandbox_key));
 	tell_client(d, ep, "");
 	r = register_endpoint(d, ep, e);
 	if (r < 0)
@@ -793,22 +952,24 @@ int desired_endpoint_join(struct desired *d, const struct api_join *rq,
 int desired_endpoint_leave(struct desired *d, const char *id, struct err *e)
 {
 	struct store_endpoint *ep = find_endpoint(d, id);
-	struct change *c;
+	struct store_endpoint row;
 	int r;
 
 	if (!ep)
 		return 0;
 	r = desired_unpublish(d, id, e);
 	if (r == 0)
-		r = registry_endpoint_del(d->registry, id, e);
+		r = from_registry(d, registry_endpoint_del(d->registry, id, e));
 	if (r < 0 || !ep->sandbox_key[0])
 		return r;
+	row = *ep;
+	row.sandbox_key[0] = '\0';
+	r = driver_store_endpoint_put(d->store, &row, e);
+	if (r < 0)
+		return r;
+	tell_client_gone(d, ep);
 	ep->sandbox_key[0] = '\0';
-	r = driver_store_endpoint_put(d->store, ep, e);
-	c = change_add(d, CHANGE_CLIENT_GONE);
-	if (c)
-		(void)str_copy(c->client.endpoint, sizeof(c->client.endpoint), id);
-	return r;
+	return 0;
 }
 
 int desired_endpoint_delete(struct desired *d, const char *id, struct err *e)
@@ -829,23 +990,30 @@ int desired_endpoint_delete(struct desired *d, const char *id, struct err *e)
 /* --- published ports
  * ---------------------------------------------------------------------------- */
 
+/* 0.0.0.0 and :: say what an empty address says; one claim serves both. */
+static struct ports_claim claim_of(const struct api_port_map *map)
+{
+	const struct addr any4 = {.family = AF_INET};
+	const struct addr any6 = {.family = AF_INET6};
+	struct ports_claim claim = {.proto = map->proto,
+				    .host_addr = map->host_addr,
+				    .host_port = map->host_port,
+				    .port = map->port};
+
+	if (addr_equal(&claim.host_addr, &any4) || addr_equal(&claim.host_addr, &any6))
+		claim.host_addr = (struct addr){0};
+	return claim;
+}
+
 static int publish_one(struct desired *d, const struct store_endpoint *ep,
 		       const struct api_port_map *map, struct err *e)
 {
 	const struct lb_view *service =
 		registry_endpoint_service(d->registry, ep->base.id, NULL);
 	const struct ports_target target = port_target(ep, service);
-	struct ports_claim claim = {.proto = map->proto,
-				    .host_addr = map->host_addr,
-				    .host_port = map->host_port,
-				    .port = map->port};
-	const struct addr any4 = {.family = AF_INET};
-	const struct addr any6 = {.family = AF_INET6};
+	struct ports_claim claim = claim_of(map);
 	int r;
 
-	/* 0.0.0.0 and :: say what an empty address says; one claim serves both. */
-	if (addr_equal(&claim.host_addr, &any4) || addr_equal(&claim.host_addr, &any6))
-		claim.host_addr = (struct addr){0};
 	if (map->host_port == 0 || map->host_port_end > map->host_port)
 		claim.host_port = ports_pick(d->ports, &claim, map->host_port,
 					     map->host_port_end, target.mark);
@@ -859,6 +1027,67 @@ static int publish_one(struct desired *d, const struct store_endpoint *ep,
 	return r;
 }
 
+/* The claims of an endpoint, and which of them are wished for again. */
+struct claimed {
+	unsigned int count;
+	unsigned int wished;
+	struct {
+		struct ports_claim claim;
+		bool wished;
+	} list[PORTS_PER_ENDPOINT_MAX];
+};
+
+static void collect_claim(void *ctx, const struct ports_claim *claim, const char *holder)
+{
+	struct claimed *c = ctx;
+
+	(void)holder;
+	if (c->count < ARRAY_SIZE(c->list))
+		c->list[c->count++].claim = *claim;
+}
+
+static bool claim_serves(const struct ports_claim *have, const struct api_port_map *map)
+{
+	const struct ports_claim want = claim_of(map);
+
+	return have->proto == want.proto && have->port == want.port &&
+	       addr_equal(&have->host_addr, &want.host_addr) &&
+	       (map->host_port == 0 || (have->host_port >= map->host_port &&
+					have->host_port <= map->host_port_end));
+}
+
+/* Marks a claim that serves map, one that nobody wished for yet if there is one. */
+static bool wish(struct claimed *c, const struct api_port_map *map)
+{
+	bool served = false;
+
+	for (unsigned int i = 0; i < c->count; i++) {
+		if (!claim_serves(&c->list[i].claim, map))
+			continue;
+		served = true;
+		if (c->list[i].wished)
+			continue;
+		c->list[i].wished = true;
+		c->wished++;
+		break;
+	}
+	return served;
+}
+
+/* All that is wished for is claimed already, and nothing else is. */
+static bool is_published(struct desired *d, const struct api_external *rq)
+{
+	auto_free struct claimed *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return false;
+	ports_each_claim(d->ports, rq->endpoint, collect_claim, c);
+	for (unsigned int i = 0; i < rq->options.map_count; i++)
+		if (!wish(c, &rq->options.map[i]))
+			return false;
+	return c->wished == c->count;
+}
+
 int desired_publish(struct desired *d, const struct api_external *rq, struct err *e)
 {
 	const struct store_endpoint *ep = find_endpoint(d, rq->endpoint);
@@ -869,7 +1098,10 @@ int desired_publish(struct desired *d, const struct api_external *rq, struct err
 	if (rq->options.map_count > PORTS_PER_ENDPOINT_MAX)
 		return err_set(e, -E2BIG, "endpoint %.12s: more than %u published ports",
 			       rq->endpoint, PORTS_PER_ENDPOINT_MAX);
-	/* Docker may say it twice (29+): the last list counts. */
+	/* Docker may say it twice (29+): the last list counts. One who repeats himself
+	 * must not lose his port to somebody who waits for it. */
+	if (is_published(d, rq))
+		return 0;
 	r = desired_unpublish(d, rq->endpoint, e);
 	for (unsigned int i = 0; r == 0 && i < rq->options.map_count; i++)
 		r = publish_one(d, ep, &rq->options.map[i], e);

@@ -70,9 +70,10 @@ int desired_batch_end(struct desired *d, struct err *e);
 /* Sends what was found at start. */
 void desired_flush_changes(struct desired *d);
 
-/* Around one job of the batch: what a failed one has written is undone. */
+/* Around one job of the batch: what a failed one (result negative) has written is
+ * undone. Returns result, or an error when the job's changes could not be told. */
 int desired_attempt_begin(struct desired *d, struct err *e);
-void desired_attempt_end(struct desired *d, bool ok);
+int desired_attempt_end(struct desired *d, int result, struct err *e);
 
 struct ipam *desired_ipam(struct desired *d);
 struct registry *desired_registry(struct desired *d);
@@ -84,10 +85,13 @@ int desired_network_create(struct desired *d, const struct api_network_create *r
 int desired_network_delete(struct desired *d, const char *id, struct network_config *ret,
 			   struct err *e);
 
+#define DESIRED_GHOSTS_MAX 2 /* one an address */
+
 struct desired_created {
 	uint8_t mac[MAC_SIZE];
-	bool ours;		     /* we chose it: to be told to Docker */
-	char ghost[NETWORK_ID_SIZE]; /* an endpoint that this one replaces, or "" */
+	bool ours; /* we chose it: to be told to Docker */
+	/* endpoints that this one replaces, or "" */
+	char ghosts[DESIRED_GHOSTS_MAX][NETWORK_ID_SIZE];
 };
 
 int desired_endpoint_create(struct desired *d, const struct api_endpoint_create *rq,

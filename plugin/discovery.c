@@ -80,9 +80,9 @@ static void seen_free(struct seen_job *sj)
 }
 
 /* Thread: store. Runs verb's part of the batch as one attempt. */
-static int finish_attempt(struct node *node, int r)
+static int finish_attempt(struct node *node, int r, struct err *e)
 {
-	desired_attempt_end(node_desired(node), r == 0);
+	r = desired_attempt_end(node_desired(node), r, e);
 	node_arm_expiry(node);
 	return r;
 }
@@ -96,9 +96,11 @@ static void seen_run(struct job *job)
 	if (r == 0)
 		r = desired_attempt_begin(d, &job->err);
 	if (r == 0)
-		r = finish_attempt(sj->node, registry_container_seen(
-						     desired_registry(d), &sj->container,
-						     now_ms(), &job->err));
+		r = finish_attempt(sj->node,
+				   registry_container_seen(desired_registry(d),
+							   &sj->container, now_ms(),
+							   &job->err),
+				   &job->err);
 	if (r < 0 && r != -ECANCELED)
 		log_error("container %.12s: %s", sj->container.id, job->err.text);
 	seen_free(sj);
@@ -177,7 +179,8 @@ static void event_run(struct job *job)
 		r = finish_attempt(ej->node,
 				   registry_container_event(
 					   desired_registry(d), ej->container, ej->event,
-					   ej->signal, ej->health, now_ms(), &job->err));
+					   ej->signal, ej->health, now_ms(), &job->err),
+				   &job->err);
 	if (r < 0 && r != -ECANCELED)
 		log_error("container %.12s: %s", ej->container, job->err.text);
 	free(ej);

@@ -191,7 +191,7 @@ static void lost_run(struct job *job)
 		r = desired_attempt_begin(d, &job->err);
 	if (r == 0) {
 		r = desired_endpoint_leave(d, lj->endpoint, &job->err);
-		desired_attempt_end(d, r == 0);
+		r = desired_attempt_end(d, r, &job->err);
 	}
 	if (r < 0 && r != -ECANCELED)
 		log_error("lost endpoint ep=%.12s: %s", lj->endpoint, job->err.text);
