@@ -230,11 +230,15 @@ static int undo_join(struct call *c, struct err *e)
 
 static char *encode_join(struct call *c, size_t *ret_len)
 {
+	const struct desired_joined *joined = &c->out.joined.desired;
+	const struct api_route vips6 = {joined->vips6, joined->vips6_via};
 	const struct api_join_answer answer = {
 		.src_name = c->out.joined.link,
 		.dst_prefix = LINK_PREFIX,
-		.gateway4 = c->out.joined.desired.gateway4,
-		.gateway6 = c->out.joined.desired.gateway6,
+		.gateway4 = joined->gateway4,
+		.gateway6 = joined->gateway6,
+		.routes = &vips6,
+		.route_count = addr_is_set(&vips6.destination.addr),
 		/* The way out is ours: no second interface on docker_gwbridge. */
 		.disable_gateway_service = true,
 	};

@@ -101,6 +101,10 @@ struct desired_joined {
 	struct actual_endpoint endpoint;
 	struct addr gateway4;
 	struct addr gateway6;
+	/* IPv6 VIPs are reached through the gateway: a local route answers ARP for its
+	 * addresses, but no neighbour solicitation. prefix family 0: none. */
+	struct cidr vips6;
+	struct addr vips6_via;
 };
 
 /* -ENOENT: unknown network or endpoint. */

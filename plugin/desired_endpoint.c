@@ -90,6 +90,20 @@ int desired_endpoint_create(struct desired *d, const struct api_endpoint_create 
 	return desired_keep_endpoint(d, ep, e);
 }
 
+static void find_vips6(const struct network_config *c, const struct addr *a,
+		       struct desired_joined *ret)
+{
+	ret->vips6 = (struct cidr){0};
+	for (unsigned int i = 0; addr_is_set(a) && i < c->subnet_count; i++) {
+		const struct network_subnet *s = &c->subnets[i];
+
+		if (!cidr_contains(&s->pool, a) || !addr_is_set(&s->gateway))
+			continue;
+		ret->vips6 = s->vip_range;
+		ret->vips6_via = s->gateway;
+	}
+}
+
 static struct addr gateway_of(const struct network_config *c, const struct addr *a)
 {
 	for (unsigned int i = 0; addr_is_set(a) && !c->internal && i < c->subnet_count;
@@ -142,6 +156,7 @@ int desired_endpoint_join(struct desired *d, const struct api_join *rq,
 	desired_fill_actual(ep, &ret->endpoint);
 	ret->gateway4 = gateway_of(&n->config, &ep->addr4);
 	ret->gateway6 = gateway_of(&n->config, &ep->addr6);
+	find_vips6(&n->config, &ep->addr6, ret);
 	return 0;
 }
 
