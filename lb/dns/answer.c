@@ -28,17 +28,16 @@ static size_t write_addrs(const struct zone *z, const struct zone_client *client
 	struct addr addrs[ANSWER_ADDRS_MAX];
 	uint16_t type = a->query->type;
 	uint8_t family = type == WIRE_TYPE_AAAA ? AF_INET6 : AF_INET;
-	unsigned int max = 0;
-	unsigned int count;
+	struct zone_answer found = {.list = addrs};
 
 	if (type == WIRE_TYPE_A || type == WIRE_TYPE_AAAA)
-		max = ANSWER_ADDRS_MAX;
-	if (zone_lookup(z, client, a->query->name, family, random, addrs, max, &count) !=
+		found.max = ANSWER_ADDRS_MAX;
+	if (zone_lookup(z, client, a->query->name, family, random, &found) !=
 	    ZONE_RESULT_FOUND)
 		return 0;
 	if (a->query->edns_version > 0)
 		return wire_answer_end(a, WIRE_RCODE_BADVERS);
-	for (unsigned int i = 0; i < count; i++)
+	for (unsigned int i = 0; i < found.count; i++)
 		wire_answer_addr(a, &addrs[i], ANSWER_TTL);
 	return wire_answer_end(a, WIRE_RCODE_NOERROR);
 }

@@ -411,7 +411,7 @@ static unsigned int list_backends(const struct lb_view *v, uint8_t family,
 
 enum zone_result zone_lookup(const struct zone *z, const struct zone_client *client,
 			     const char *name, uint8_t family, uint32_t random,
-			     struct addr *ret, unsigned int max, unsigned int *ret_count)
+			     struct zone_answer *ret)
 {
 	char text[TEXT_SIZE] = "";
 	const struct lb_view *v;
@@ -430,13 +430,13 @@ enum zone_result zone_lookup(const struct zone *z, const struct zone_client *cli
 	if (!v)
 		return ZONE_RESULT_UNKNOWN;
 	if (tasks || v->dnsrr) {
-		*ret_count = list_backends(v, family, random, ret, max);
+		ret->count = list_backends(v, family, random, ret->list, ret->max);
 		return ZONE_RESULT_FOUND;
 	}
 	vip = family == AF_INET ? &v->vip4 : &v->vip6;
-	*ret_count = max > 0 && addr_is_set(vip) ? 1 : 0;
-	if (*ret_count)
-		*ret = *vip;
+	ret->count = ret->max > 0 && addr_is_set(vip) ? 1 : 0;
+	if (ret->count)
+		ret->list[0] = *vip;
 	return ZONE_RESULT_FOUND;
 }
 

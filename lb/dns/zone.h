@@ -28,18 +28,25 @@ struct zone_client {
 
 enum zone_result {
 	ZONE_RESULT_UNKNOWN, /* no such name: ask elsewhere */
-	ZONE_RESULT_FOUND, /* a service; ret_count may be 0 (no address of this family) */
+	ZONE_RESULT_FOUND,   /* a service; maybe without an address of this family */
+};
+
+/* Room for max addresses; count is what zone_lookup found. */
+struct zone_answer {
+	struct addr *list;
+	unsigned int max;
+	unsigned int count;
 };
 
 /*
  * Looks a name up, in any case, with or without a final dot: "web", "web.project"
  * (VIP, or all active backends for dnsrr) and "tasks.web", "tasks.web.project" (all
- * backends with weight > 0, or all if none has). family: AF_INET or AF_INET6. At most
- * max addresses are written to ret, several ones in an order drawn from random.
+ * backends with weight > 0, or all if none has). family: AF_INET or AF_INET6. Several
+ * addresses come in an order drawn from random. ret->list and ret->max are the caller's.
  */
 enum zone_result zone_lookup(const struct zone *z, const struct zone_client *client,
 			     const char *name, uint8_t family, uint32_t random,
-			     struct addr *ret, unsigned int max, unsigned int *ret_count);
+			     struct zone_answer *ret);
 
 /* The service name of an address ("web"), or NULL: for PTR. */
 const char *zone_reverse(const struct zone *z, const struct zone_client *client,

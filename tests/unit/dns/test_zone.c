@@ -153,17 +153,17 @@ static void test_names(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct addr got[MAX] = {{0}};
-		unsigned int count = 99;
+		struct zone_answer found = {got, MAX, 99};
 		enum zone_result r = zone_lookup(z, cases[i].client, cases[i].name,
-						 AF_INET, 1, got, MAX, &count);
+						 AF_INET, 1, &found);
 		char text[ADDR_TEXT_SIZE];
 
 		if ((r == ZONE_RESULT_FOUND) != (cases[i].addr != NULL))
 			fail_msg("%zu \"%s\": result %d", i, cases[i].name, (int)r);
 		if (!cases[i].addr)
 			continue;
-		assert_int_equal(count, *cases[i].addr ? 1 : 0);
-		if (count > 0 && strcmp(addr_format(got, text), cases[i].addr) != 0)
+		assert_int_equal(found.count, *cases[i].addr ? 1 : 0);
+		if (found.count > 0 && strcmp(addr_format(got, text), cases[i].addr) != 0)
 			fail_msg("%zu \"%s\": %s", i, cases[i].name, text);
 	}
 	zone_free(z);
@@ -172,12 +172,11 @@ static void test_names(void **state)
 static unsigned int lookup(const struct zone *z, const char *name, uint8_t family,
 			   uint32_t random, struct addr *got)
 {
-	unsigned int count = 0;
+	struct zone_answer found = {got, MAX, 0};
 
-	assert_int_equal(
-		zone_lookup(z, &client_a, name, family, random, got, MAX, &count),
-		ZONE_RESULT_FOUND);
-	return count;
+	assert_int_equal(zone_lookup(z, &client_a, name, family, random, &found),
+			 ZONE_RESULT_FOUND);
+	return found.count;
 }
 
 static void test_families(void **state)
@@ -289,7 +288,7 @@ static void test_changes(void **state)
 {
 	struct zone *z = zone_new();
 	struct addr got[MAX];
-	unsigned int count;
+	struct zone_answer found = {got, MAX, 0};
 
 	(void)state;
 	/* a new address, a new name, gone */
@@ -298,12 +297,12 @@ static void test_changes(void **state)
 	assert_int_equal(lookup(z, "web", AF_INET, 1, got), 1);
 	assert_int_equal(got[0].bytes[3], 2);
 	put_vip(z, 1, "neta", "", "www", "10.0.0.2");
-	assert_int_equal(zone_lookup(z, &client_a, "web", AF_INET, 1, got, MAX, &count),
+	assert_int_equal(zone_lookup(z, &client_a, "web", AF_INET, 1, &found),
 			 ZONE_RESULT_UNKNOWN);
 	assert_int_equal(lookup(z, "www", AF_INET, 1, got), 1);
 	zone_del(z, 1);
 	zone_del(z, 1);
-	assert_int_equal(zone_lookup(z, &client_a, "www", AF_INET, 1, got, MAX, &count),
+	assert_int_equal(zone_lookup(z, &client_a, "www", AF_INET, 1, &found),
 			 ZONE_RESULT_UNKNOWN);
 
 	/* made anew under another mark before the old one goes */
@@ -317,7 +316,7 @@ static void test_changes(void **state)
 
 	/* a second project makes the name ambiguous; it goes again */
 	put_vip(z, 4, "neta", "q", "web", "10.0.0.4");
-	assert_int_equal(zone_lookup(z, &client_a, "web", AF_INET, 1, got, MAX, &count),
+	assert_int_equal(zone_lookup(z, &client_a, "web", AF_INET, 1, &found),
 			 ZONE_RESULT_UNKNOWN);
 	zone_del(z, 3);
 	assert_int_equal(lookup(z, "web", AF_INET, 1, got), 1);
@@ -441,10 +440,10 @@ static uint64_t time_lookups(unsigned int services)
 	start = now_ns();
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		struct addr got[MAX];
-		unsigned int count;
+		struct zone_answer found = {got, MAX, 0};
 
 		(void)zone_lookup(z, &client_a, i % 2 ? "web.p1" : "nope.example.org",
-				  AF_INET, i, got, MAX, &count);
+				  AF_INET, i, &found);
 	}
 	start = (now_ns() - start) / ROUNDS;
 	zone_free(z);
