@@ -20,6 +20,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #define LOG_MODULE "node"
@@ -175,7 +176,7 @@ static int attach(struct actual *a, struct endpoint *ep, struct err *e)
 	struct task *t = NULL;
 	int r = task_get(a, ep->desired.key, &t, e);
 
-	if (r < 0)
+	if (r < 0 || !t)
 		return r;
 	ep->task = t;
 	ep->tries = 0;
@@ -455,12 +456,28 @@ static int net_add(struct actual *a, const struct network_config *c, struct err 
 	return r;
 }
 
+static bool same_config(const struct network_config *a, const struct network_config *b)
+{
+	bool same = !strcmp(a->id, b->id) && a->internal == b->internal &&
+		    a->mtu == b->mtu && a->subnet_count == b->subnet_count;
+
+	for (unsigned int i = 0; same && i < a->subnet_count; i++) {
+		const struct network_subnet *x = &a->subnets[i];
+		const struct network_subnet *y = &b->subnets[i];
+
+		same = cidr_equal(&x->pool, &y->pool) &&
+		       addr_equal(&x->gateway, &y->gateway) &&
+		       cidr_equal(&x->vip_range, &y->vip_range);
+	}
+	return same;
+}
+
 int actual_network_add(struct actual *a, const struct network_config *c, struct err *e)
 {
 	const struct net *n = find_net(a, c->id);
 	int r;
 
-	if (n && n->broken.code == 0 && !memcmp(&n->config, c, sizeof(*c)))
+	if (n && n->broken.code == 0 && same_config(&n->config, c))
 		return 0;
 	r = net_add(a, c, e);
 	/* At start nobody waits for the answer: `status` shows it, repair tries again. */
@@ -682,11 +699,12 @@ void actual_count(struct actual *a, const char *network, struct balancer_count *
 	spread_count(a->spread, network, list, count);
 }
 
-unsigned int actual_network_state(struct actual *a, const char *id, char *ret_error)
+unsigned int actual_network_state(struct actual *a, const char *id, char *ret_error,
+				  size_t size)
 {
 	struct net *n = find_net(a, id);
 
-	strcpy(ret_error, n ? n->broken.text : "no sandbox");
+	(void)snprintf(ret_error, size, "%s", n ? n->broken.text : "no sandbox");
 	return n && n->broken.code == 0 ? n->sandbox.mtu : 0;
 }
 

@@ -59,10 +59,10 @@ struct actual_endpoint {
 
 /* Makes the endpoint's link; its task is programmed as soon as Docker has moved the
  * link there and set it up. -ENOENT: no such network. */
-int actual_endpoint_join(struct actual *a, const struct actual_endpoint *ep,
+int actual_endpoint_join(struct actual *a, const struct actual_endpoint *desired,
 			 char ret_name[IFNAMSIZ], struct err *e);
 /* An endpoint that had joined before we started. If its link is gone, endpoint_lost. */
-void actual_endpoint_adopt(struct actual *a, const struct actual_endpoint *ep);
+void actual_endpoint_adopt(struct actual *a, const struct actual_endpoint *desired);
 /* Takes our programming out of its task; unknown: nothing. */
 void actual_endpoint_leave(struct actual *a, const char *id);
 /* Removes the link; unknown: tried all the same. */
@@ -85,9 +85,9 @@ void actual_allow_forward(struct actual *a);
 /* Adds the open connections of a network's services to list. */
 void actual_count(struct actual *a, const char *network, struct balancer_count *list,
 		  unsigned int count);
-/* MTU in force, 0: the network has no sandbox; then ret_error (at least 256 bytes) says
- * why. */
-unsigned int actual_network_state(struct actual *a, const char *id, char *ret_error);
+/* MTU in force, 0: the network has no sandbox; then ret_error (size bytes) says why. */
+unsigned int actual_network_state(struct actual *a, const char *id, char *ret_error,
+				  size_t size);
 /* Repairs made since start. */
 unsigned int actual_repairs(const struct actual *a);
 

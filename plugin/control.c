@@ -384,7 +384,7 @@ static void status_kernel(struct job *job)
 
 		if (job->err.code < 0)
 			break;
-		mtu = actual_network_state(node_actual(node), id, error);
+		mtu = actual_network_state(node_actual(node), id, error, sizeof(error));
 		(void)json_object_set_new(network, "mtu", json_integer(mtu));
 		set_text(network, "sandbox", mtu ? "ok" : error);
 		actual_count(node_actual(node), id, s->counts, s->count_count);

@@ -11,6 +11,7 @@
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -137,10 +138,12 @@ static void retarget_backends(struct desired *d, const struct lb_view *service)
 
 static void on_service(void *ctx, struct lb_view *old, struct lb_view *new_view)
 {
+	const struct lb_view *any = new_view ? new_view : old;
 	struct change *c = change_add(ctx, CHANGE_SERVICE);
 
+	assert(any);
 	if (c) {
-		c->mark = (new_view ? new_view : old)->mark;
+		c->mark = any->mark;
 		c->view = new_view ? lb_view_get(new_view) : NULL;
 	}
 	if (old && new_view &&
