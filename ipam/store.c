@@ -229,7 +229,7 @@ int ipam_store_lease_find(struct ipam_store *s, struct ipam_store_lease *lease,
 			  char *owner, size_t size, struct err *e)
 {
 	struct db_stmt *st = s->st[ST_LEASE_FIND];
-	struct ipam_store_lease found;
+	struct ipam_store_lease found = {0};
 	int r;
 
 	db_bind_int(st, 1, lease->set);
