@@ -227,6 +227,7 @@ static void dispatch(struct http_request *rq)
 	rq->in_handler = false;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): parameters as MHD wants them */
 static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection,
 				 const char *url, const char *method, const char *version,
 				 const char *upload, size_t *upload_size, void **req_cls)

@@ -255,7 +255,7 @@ static int block_signals(sigset_t *ret)
 	(void)sigaddset(ret, SIGTERM);
 	(void)sigaddset(ret, SIGINT);
 	(void)sigaddset(ret, SIGPIPE);
-	return sigprocmask(SIG_BLOCK, ret, NULL) < 0 ? -errno : 0;
+	return -pthread_sigmask(SIG_BLOCK, ret, NULL);
 }
 
 static int handle_signals(struct daemon *d, struct err *e)

@@ -192,6 +192,7 @@ static size_t datagram_keep(struct forward *f, uint8_t *msg, size_t size)
 	return WIRE_HEADER_SIZE + (size_t)q->query->question_size;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): parameters as c-ares wants them */
 static ares_ssize_t hook_recv(ares_socket_t fd, void *buf, size_t size, int flags,
 			      struct sockaddr *from, ares_socklen_t *len, void *arg)
 {
