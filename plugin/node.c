@@ -360,8 +360,9 @@ static int store_start(void *ctx, sd_event *event, struct err *e)
 	desired_visit(n->desired, &visitor);
 	rs->networks_job.run = restore_networks;
 	rs->endpoints_job.run = restore_endpoints;
-	node_post_kernel(n, &rs->networks_job);
+	/* The services first: a sandbox that is there already is compared with them. */
 	desired_flush_changes(n->desired);
+	node_post_kernel(n, &rs->networks_job);
 	node_post_kernel(n, &rs->endpoints_job);
 	node_arm_expiry(n);
 	return 0;
