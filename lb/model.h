@@ -59,6 +59,7 @@ struct model_container {
 	struct option_set labels;
 	struct model_endpoint_list endpoints; /* never empty */
 	bool waiting;			      /* in the list of draining ones */
+	bool unseen; /* since the synchronisation under way has begun */
 	unsigned int pending;
 	TAILQ_ENTRY(model_container) draining;
 	TAILQ_ENTRY(model_container) changed;

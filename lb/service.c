@@ -584,6 +584,7 @@ int registry_container_seen(struct registry *r, const struct registry_container 
 		option_set_fini(&labels);
 		return err_sys(e, -ENOMEM, "container %.12s", seen->id);
 	}
+	c->unseen = false;
 	update_endpoints(r, c, seen);
 	update_container(r, c, seen, &labels);
 	return flush(r, e);
@@ -597,6 +598,29 @@ int registry_container_event(struct registry *r, const char *container,
 
 	if (c && backend_life_event(&c->life, event, signal, health, now_ms))
 		refresh_states(r, c);
+	return flush(r, e);
+}
+
+void registry_sync_begin(struct registry *r)
+{
+	struct model_container *c;
+	struct model_container *next;
+
+	HASH_ITER (hh, r->model.containers, c, next)
+		c->unseen = true;
+}
+
+int registry_sync_end(struct registry *r, uint64_t now_ms, struct err *e)
+{
+	struct model_container *c;
+	struct model_container *next;
+
+	HASH_ITER (hh, r->model.containers, c, next) {
+		if (c->unseen && backend_life_event(&c->life, REGISTRY_EVENT_DIE, 0,
+						    c->life.health, now_ms))
+			refresh_states(r, c);
+		c->unseen = false;
+	}
 	return flush(r, e);
 }
 

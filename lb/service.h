@@ -115,6 +115,11 @@ struct registry_container {
 int registry_container_seen(struct registry *r, const struct registry_container *c,
 			    uint64_t now_ms, struct err *e);
 
+/* Around the engine's telling of all containers that run: those that were not seen
+ * between the two have ended while nobody looked. */
+void registry_sync_begin(struct registry *r);
+int registry_sync_end(struct registry *r, uint64_t now_ms, struct err *e);
+
 enum registry_event {
 	/* A signal was sent; SIGKILL, SIGTERM or the container's stop signal drain it.
 	 * If it still runs stop_timeout_s + 5 s later, it is active again. */

@@ -204,6 +204,47 @@ void discovery_event(struct node *node, const char *container, enum engine_event
 	node_post_store_always(node, &ej->job);
 }
 
+struct sync_job {
+	struct job job;
+	struct node *node;
+	bool end;
+};
+
+static void sync_run(struct job *job)
+{
+	struct sync_job *sj = CONTAINER_OF(job, struct sync_job, job);
+	struct desired *d = node_desired(sj->node);
+	int r = job->err.code;
+
+	if (r == 0 && !sj->end) {
+		registry_sync_begin(desired_registry(d));
+	} else if (r == 0) {
+		r = desired_attempt_begin(d, &job->err);
+		if (r == 0)
+			r = finish_attempt(sj->node,
+					   registry_sync_end(desired_registry(d),
+							     now_ms(), &job->err),
+					   &job->err);
+	}
+	if (r < 0 && r != -ECANCELED)
+		log_error("containers that ended unseen: %s", job->err.text);
+	free(sj);
+}
+
+void discovery_sync(struct node *node, bool end)
+{
+	struct sync_job *sj = calloc(1, sizeof(*sj));
+
+	if (!sj) {
+		log_error("no memory to look for containers that ended unseen");
+		return;
+	}
+	sj->node = node;
+	sj->end = end;
+	sj->job.run = sync_run;
+	node_post_store_always(node, &sj->job);
+}
+
 struct up_job {
 	struct job job;
 	struct node *node;

@@ -13,6 +13,8 @@ void discovery_container(struct node *node, const struct engine_container *c);
 /* Something happened to a container. */
 void discovery_event(struct node *node, const char *container, enum engine_event event,
 		     int signal, enum engine_health health);
+/* The engine begins to tell all containers that run / has told them all. */
+void discovery_sync(struct node *node, bool end);
 /* The engine is there (again): its forward policy may have been set anew. */
 void discovery_engine_up(struct node *node);
 

@@ -76,7 +76,10 @@ static void on_engine_state(void *ctx, const char *version, bool synced, const c
 	struct daemon *d = ctx;
 
 	control_set_engine(d->control, version, synced, text);
-	if (version && !synced)
+	if (!version)
+		return;
+	discovery_sync(d->node, synced);
+	if (!synced)
 		discovery_engine_up(d->node);
 }
 

@@ -363,6 +363,26 @@ static void test_not_running_when_seen(void **state)
 	assert_backends(web(f), "e1:1");
 }
 
+/* fairlead was away while "c-e1" ended; nobody will ever tell. */
+static void test_ended_unseen(void **state)
+{
+	struct fixture *f = with_web(state, 3);
+	struct err e = {0};
+
+	fixture_restart(f);
+	registry_sync_begin(f->registry);
+	assert_backends(web(f), "e1:1 e2:1 e3:1");
+	run(f, "e2", WEB);
+	run(f, "e3", WEB);
+	assert_int_equal(registry_sync_end(f->registry, 1000, &e), 0);
+	assert_backends(web(f), "e1:0 e2:1 e3:1");
+	check_witness(f);
+	/* It stands up again, with the next synchronisation it stays. */
+	run(f, "e1", WEB);
+	assert_int_equal(registry_sync_end(f->registry, 1000, &e), 0);
+	assert_backends(web(f), "e1:1 e2:1 e3:1");
+}
+
 static void test_weights(void **state)
 {
 	struct fixture *f = with_web(state, 3);
@@ -850,6 +870,7 @@ int main(void)
 		T(test_health_and_fail_open),
 		T(test_health_is_ignored),
 		T(test_not_running_when_seen),
+		T(test_ended_unseen),
 		T(test_weights),
 		T(test_newest_decides),
 		T(test_scheduler_that_balancer_lacks),
