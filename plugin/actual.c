@@ -8,18 +8,13 @@
  * gets its carrier: Docker sets the container's end up after it has moved it and given
  * it its addresses (libnetwork osl AddInterface), on every engine.
  */
-#include "plugin/actual.h"
+#include "plugin/actual_internal.h"
 
-#include "driver/kern/link.h"
-#include "driver/kern/nft.h"
 #include "driver/kern/ns.h"
-#include "lb/spread.h"
-#include "plugin/base/map.h"
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,60 +23,18 @@
 
 /* A link is up before its namespace can be opened: look again soon, for a while. */
 #define ATTACH_RETRY_US	  20000
+#define STRAY_LIMIT_US	  60000000
 #define ATTACH_TRIES_MAX  250
 #define TIMER_ACCURACY_US 1000 /* 0 would mean a quarter of a second */
-
-struct net {
-	UT_hash_handle hh;
-	struct actual *actual;
-	struct network_config config;
-	struct network_sandbox sandbox;
-	struct link_monitor *monitor;
-	struct err broken; /* code 0: all is well */
-};
-
-struct task {
-	UT_hash_handle hh; /* by key */
-	unsigned int endpoints;
-	int nsfd;
-	struct nft_sock *dns_owner; /* the table of the DNS diversion lives with it */
-	char key[ACTUAL_KEY_SIZE];
-};
 
 struct endpoint {
 	UT_hash_handle hh;	/* by id */
 	UT_hash_handle hh_port; /* by port */
 	struct actual_endpoint desired;
-	char port[IFNAMSIZ]; /* its bridge port in the sandbox */
-	struct task *task;   /* attached to */
-	unsigned int tries;  /* to attach; 0: not up yet */
-};
-
-struct port {
-	UT_hash_handle hh;
-	struct {
-		uint8_t proto;
-		struct addr host_addr;
-		uint16_t host_port;
-	} key;
-	struct firewall_port value;
-};
-
-struct actual {
-	struct actual_config config;
-	sd_event *event;
-	struct link_sock *host;
-	struct firewall *firewall;
-	bool firewall_ready;
-	struct spread *spread;
-	struct net *nets;
-	struct endpoint *endpoints;
-	struct endpoint *by_port;
-	struct task *tasks;
-	struct port *ports;
-	sd_event_source *retry;
-	sd_event_source *reconcile;
-	unsigned int repairs;
+	char port[IFNAMSIZ];  /* its bridge port in the sandbox */
+	struct task *task;    /* attached to */
+	unsigned int tries;   /* to attach; 0: not up yet */
+	uint64_t stray_since; /* us, its container's end is on the host; 0: it is not */
 };
 
 static struct net *find_net(const struct actual *a, const char *id)
@@ -100,75 +53,7 @@ static struct endpoint *find_endpoint(const struct actual *a, const char *id)
 	return ep;
 }
 
-/* --- tasks --------------------------------------------------------------------- */
-
-static int divert_dns(struct actual *a, struct task *t, struct err *e)
-{
-	struct dns_sockets sockets;
-	int nsfd;
-	int r = dns_sockets_open(t->nsfd, &sockets, e);
-
-	if (r < 0)
-		return r;
-	r = nft_open(t->nsfd, &t->dns_owner, e);
-	if (r == 0)
-		r = dns_divert(t->dns_owner, sockets.port, e);
-	nsfd = r == 0 ? fcntl(t->nsfd, F_DUPFD_CLOEXEC, 3) : -1;
-	if (r == 0 && nsfd < 0)
-		r = err_sys(e, -errno, "namespace of %s", t->key);
-	if (r < 0) {
-		/* Docker's own resolver goes on answering. */
-		nft_close(TAKE(t->dns_owner));
-		dns_sockets_close(&sockets);
-		return r;
-	}
-	a->config.hooks.task_added(a->config.hooks.ctx, t->key, nsfd, &sockets);
-	return 0;
-}
-
-static void task_put(struct actual *a, struct task *t)
-{
-	if (--t->endpoints)
-		return;
-	a->config.hooks.task_removed(a->config.hooks.ctx, t->key);
-	nft_close(t->dns_owner);
-	(void)close(t->nsfd);
-	HASH_DEL(a->tasks, t);
-	free(t);
-}
-
-/* The task of a sandbox key, made when it is the first endpoint's. */
-static int task_get(struct actual *a, const char *key, struct task **ret, struct err *e)
-{
-	struct task *t;
-	int nsfd;
-
-	HASH_FIND_STR(a->tasks, key, t);
-	if (t) {
-		t->endpoints++;
-		*ret = t;
-		return 0;
-	}
-	nsfd = ns_open(key, e);
-	if (nsfd < 0)
-		return nsfd;
-	t = calloc(1, sizeof(*t));
-	if (t) {
-		t->nsfd = nsfd;
-		t->endpoints = 1;
-		(void)str_copy(t->key, sizeof(t->key), key); /* as long as its source */
-		HASH_ADD_STR(a->tasks, key, t);
-	}
-	if (!t || !MAP_ADDED(t)) {
-		free(t);
-		(void)close(nsfd);
-		return err_sys(e, -ENOMEM, "task %s", key);
-	}
-	if (a->config.dns && divert_dns(a, t, e) < 0)
-		log_warning("service names of %s are not answered: %s", key, e->text);
-	*ret = t;
-	return 0;
-}
+/* --- endpoints ------------------------------------------------------------------ */
 
 static int attach(struct actual *a, struct endpoint *ep, struct err *e)
 {
@@ -181,8 +66,8 @@ static int attach(struct actual *a, struct endpoint *ep, struct err *e)
 	ep->task = t;
 	ep->tries = 0;
 	r = spread_task_join(a->spread, t->key, t->nsfd, ep->desired.network, &self, e);
-	if (r <
-	    0) /* settled when its link is up, the network's sandbox balances meanwhile */
+	/* Settled when its link is up; the network's sandbox balances meanwhile. */
+	if (r < 0)
 		log_debug("%s ep=%.12s", e->text, ep->desired.base.id);
 	log_debug("attached ep=%.12s to %s", ep->desired.base.id, t->key);
 	return 0;
@@ -234,8 +119,6 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* --- endpoints ------------------------------------------------------------------ */
-
 static void endpoint_free(struct actual *a, struct endpoint *ep)
 {
 	detach(a, ep);
@@ -244,32 +127,68 @@ static void endpoint_free(struct actual *a, struct endpoint *ep)
 	free(ep);
 }
 
-static void endpoint_lost(struct actual *a, struct endpoint *ep)
+static void endpoint_lost(struct actual *a, struct net *n, struct endpoint *ep,
+			  const char *why)
 {
 	char id[NETWORK_ID_SIZE];
+	struct err e = {0};
 
 	memcpy(id, ep->desired.base.id, sizeof(id));
 	endpoint_free(a, ep);
-	log_warning("endpoint's link vanished ep=%.12s", id);
+	log_warning("endpoint is lost: %s ep=%.12s", why, id);
+	if (network_endpoint_del(a->host, &n->sandbox, id, &e) < 0)
+		log_warning("%s", e.text);
 	a->config.hooks.endpoint_lost(a->config.hooks.ctx, id);
 }
 
-/* Lost messages: looks at every port of the network itself. */
-static void look_again(struct actual *a, struct net *n)
+static uint64_t now_us(struct actual *a)
+{
+	uint64_t now = 0;
+
+	(void)sd_event_now(a->event, CLOCK_MONOTONIC, &now); /* 0: before the loop runs */
+	return now;
+}
+
+/* Docker puts a container's end back on the host when it stops, and takes it from there
+ * when it starts: there for long, it belongs to nobody. */
+static bool is_stray(struct actual *a, struct endpoint *ep)
+{
+	char name[IFNAMSIZ];
+
+	network_link_name('v', ep->desired.base.id, name);
+	if (link_index(a->host, name, NULL) <= 0)
+		ep->stray_since = 0;
+	else if (!ep->stray_since)
+		ep->stray_since = now_us(a);
+	return ep->stray_since && now_us(a) - ep->stray_since > STRAY_LIMIT_US;
+}
+
+/* Looks at what the messages of the kernel would have told. */
+static void endpoint_check(struct actual *a, struct net *n, struct endpoint *ep)
+{
+	bool running = false;
+	int index = link_index(n->sandbox.links, ep->port, &running);
+
+	if (index < 0)
+		return; /* no answer is no loss */
+	if (index == 0)
+		endpoint_lost(a, n, ep, "its link is gone");
+	else if (ep->task && task_is_stale(ep->task))
+		endpoint_lost(a, n, ep, "its container is gone");
+	else if (running)
+		try_attach(a, ep);
+	else if (is_stray(a, ep))
+		endpoint_lost(a, n, ep, "its container does not use it");
+}
+
+static void check_endpoints(struct actual *a, struct net *n)
 {
 	struct endpoint *ep;
 	struct endpoint *next;
 
-	HASH_ITER (hh, a->endpoints, ep, next) {
-		bool running = false;
-
-		if (strcmp(ep->desired.network, n->config.id))
-			continue;
-		if (!link_index(n->sandbox.links, ep->port, &running))
-			endpoint_lost(a, ep);
-		else if (running)
-			try_attach(a, ep);
-	}
+	HASH_ITER (hh, a->endpoints, ep, next)
+		if (!strcmp(ep->desired.network, n->config.id))
+			endpoint_check(a, n, ep);
 }
 
 static void on_link(void *ctx, const struct link_event *ev)
@@ -278,15 +197,15 @@ static void on_link(void *ctx, const struct link_event *ev)
 	struct actual *a = n->actual;
 	struct endpoint *ep;
 
-	if (!ev->name) {
-		look_again(a, n);
+	if (!ev->name) { /* messages were lost */
+		check_endpoints(a, n);
 		return;
 	}
 	HASH_FIND(hh_port, a->by_port, ev->name, strlen(ev->name), ep);
 	if (!ep || strcmp(ep->desired.network, n->config.id))
 		return;
 	if (ev->gone)
-		endpoint_lost(a, ep);
+		endpoint_lost(a, n, ep, "its link vanished");
 	else if (ev->running)
 		try_attach(a, ep);
 }
@@ -318,6 +237,17 @@ static struct endpoint *endpoint_add(struct actual *a,
 	return ep;
 }
 
+/* Docker repeats a call whose answer it has not got. */
+static bool has_joined(const struct actual *a, const struct net *n,
+		       const struct actual_endpoint *desired)
+{
+	const struct endpoint *ep = find_endpoint(a, desired->base.id);
+
+	return ep && !strcmp(ep->desired.network, desired->network) &&
+	       !strcmp(ep->desired.key, desired->key) &&
+	       link_index(n->sandbox.links, ep->port, NULL) > 0;
+}
+
 int actual_endpoint_join(struct actual *a, const struct actual_endpoint *desired,
 			 char ret_name[IFNAMSIZ], struct err *e)
 {
@@ -330,13 +260,20 @@ int actual_endpoint_join(struct actual *a, const struct actual_endpoint *desired
 		return err_set(e, -ENOENT, "no such network: %.12s", desired->network);
 	if (n->broken.code < 0)
 		return err_set(e, n->broken.code, "%s", n->broken.text);
+	if (has_joined(a, n, desired)) {
+		network_link_name('v', desired->base.id, ret_name);
+		return 0;
+	}
 	ep = endpoint_add(a, desired);
 	if (!ep)
 		return err_sys(e, -ENOMEM, "endpoint %.12s", desired->base.id);
 	r = network_endpoint_join(a->host, &n->sandbox, &desired->base, ret_name, e);
 	if (r < 0) {
 		endpoint_free(a, ep);
-		(void)network_endpoint_del(a->host, &n->sandbox, desired->base.id, NULL);
+		/* What exists already is not of this call's making. */
+		if (r != -EEXIST)
+			(void)network_endpoint_del(a->host, &n->sandbox, desired->base.id,
+						   NULL);
 		return r;
 	}
 	/* Engine 28+, or a container that runs: the namespace is there already, and its
@@ -350,17 +287,12 @@ void actual_endpoint_adopt(struct actual *a, const struct actual_endpoint *desir
 {
 	struct net *n = find_net(a, desired->network);
 	struct endpoint *ep = n ? endpoint_add(a, desired) : NULL;
-	bool running = false;
 
-	if (!ep) {
+	if (!ep)
 		log_error("cannot adopt endpoint ep=%.12s net=%.12s", desired->base.id,
 			  desired->network);
-		return;
-	}
-	if (!n->sandbox.links || !link_index(n->sandbox.links, ep->port, &running))
-		endpoint_lost(a, ep);
-	else if (running)
-		try_attach(a, ep);
+	else if (n->broken.code == 0) /* else when the network is repaired */
+		endpoint_check(a, n, ep);
 }
 
 void actual_endpoint_leave(struct actual *a, const char *id)
@@ -382,6 +314,12 @@ int actual_endpoint_del(struct actual *a, const char *network, const char *id,
 
 /* --- networks ------------------------------------------------------------------- */
 
+static void net_close(struct net *n)
+{
+	link_monitor_free(TAKE(n->monitor));
+	network_close(&n->sandbox);
+}
+
 static void net_free(struct actual *a, struct net *n)
 {
 	struct endpoint *ep;
@@ -390,8 +328,7 @@ static void net_free(struct actual *a, struct net *n)
 	HASH_ITER (hh, a->endpoints, ep, next)
 		if (!strcmp(ep->desired.network, n->config.id))
 			endpoint_free(a, ep);
-	link_monitor_free(n->monitor);
-	network_close(&n->sandbox);
+	net_close(n);
 	HASH_DEL(a->nets, n);
 	free(n);
 }
@@ -437,23 +374,23 @@ static int net_build(struct actual *a, struct net *n, struct err *e)
 	return r;
 }
 
-/* Builds the network anew; when that fails it stays known as broken. */
-static int net_add(struct actual *a, const struct network_config *c, struct err *e)
+/* Builds the network anew, under its endpoints; when that fails it is broken until a
+ * repair succeeds, and its endpoints wait. */
+static int net_rebuild(struct actual *a, struct net *n, struct err *e)
 {
-	struct net *n = find_net(a, c->id);
 	int r;
 
-	if (n)
-		net_free(a, n);
-	n = net_new(a, c);
-	if (!n)
-		return err_sys(e, -ENOMEM, "network %.12s", c->id);
+	net_close(n);
+	n->broken = (struct err){0};
 	r = net_build(a, n, e);
 	if (r < 0) {
 		n->broken = *e;
 		n->broken.code = r;
+		return r;
 	}
-	return r;
+	n->bridge = link_index(n->sandbox.links, NETWORK_BRIDGE, NULL);
+	check_endpoints(a, n);
+	return 0;
 }
 
 static bool same_config(const struct network_config *a, const struct network_config *b)
@@ -474,14 +411,20 @@ static bool same_config(const struct network_config *a, const struct network_con
 
 int actual_network_add(struct actual *a, const struct network_config *c, struct err *e)
 {
-	const struct net *n = find_net(a, c->id);
+	struct net *n = find_net(a, c->id);
+	bool is_new = !n;
 	int r;
 
 	if (n && n->broken.code == 0 && same_config(&n->config, c))
 		return 0;
-	r = net_add(a, c, e);
+	if (is_new)
+		n = net_new(a, c);
+	if (!n)
+		return err_sys(e, -ENOMEM, "network %.12s", c->id);
+	n->config = *c;
+	r = net_rebuild(a, n, e);
 	/* At start nobody waits for the answer: `status` shows it, repair tries again. */
-	if (r < 0 && a->firewall_ready)
+	if (r < 0 && is_new && a->firewall_ready)
 		(void)actual_network_del(a, c, NULL);
 	return r;
 }
@@ -501,7 +444,7 @@ int actual_network_del(struct actual *a, const struct network_config *c, struct 
 	return network_remove(a->config.run_dir, a->host, c->id, &sandbox, e);
 }
 
-/* --- services and ports ------------------------------------------------------------ */
+/* --- services ---------------------------------------------------------------------- */
 
 void actual_service(struct actual *a, uint32_t mark, struct lb_view *v)
 {
@@ -509,122 +452,6 @@ void actual_service(struct actual *a, uint32_t mark, struct lb_view *v)
 		spread_set(a->spread, v);
 	else
 		spread_del(a->spread, mark);
-}
-
-static void port_key(struct port *p, const struct firewall_port *value)
-{
-	memset(&p->key, 0, sizeof(p->key)); /* also its padding: it is hashed */
-	p->key.proto = value->proto;
-	p->key.host_addr = value->host_addr;
-	p->key.host_port = value->host_port;
-}
-
-/* Keeps the list that the host table is rebuilt from. */
-static void note_port(struct actual *a, const struct firewall_port *value, bool open)
-{
-	struct port probe;
-	struct port *p;
-
-	port_key(&probe, value);
-	HASH_FIND(hh, a->ports, &probe.key, sizeof(probe.key), p);
-	if (p) {
-		HASH_DEL(a->ports, p);
-		free(p);
-	}
-	p = open ? calloc(1, sizeof(*p)) : NULL;
-	if (!p)
-		return;
-	port_key(p, value);
-	p->value = *value;
-	HASH_ADD(hh, a->ports, key, sizeof(p->key), p);
-	if (!MAP_ADDED(p))
-		free(p);
-}
-
-/* What the host's table is made from. */
-struct wanted {
-	const struct network_config **networks;
-	unsigned int network_count;
-	struct firewall_port *ports;
-	unsigned int port_count;
-};
-
-static void wanted_fini(struct wanted *w)
-{
-	free(w->networks);
-	free(w->ports);
-}
-
-static int collect_wanted(const struct actual *a, struct wanted *w, struct err *e)
-{
-	w->networks = calloc(HASH_COUNT(a->nets) + 1, sizeof(*w->networks));
-	w->ports = calloc(HASH_COUNT(a->ports) + 1, sizeof(*w->ports));
-	if (!w->networks || !w->ports)
-		return err_sys(e, -ENOMEM, "host table");
-	for (const struct net *n = a->nets; n; n = n->hh.next)
-		if (n->broken.code == 0)
-			w->networks[w->network_count++] = &n->config;
-	for (const struct port *p = a->ports; p; p = p->hh.next)
-		w->ports[w->port_count++] = p->value;
-	return 0;
-}
-
-static int sync_firewall(struct actual *a, struct err *e)
-{
-	__attribute__((cleanup(wanted_fini))) struct wanted w = {0};
-	int r = collect_wanted(a, &w, e);
-
-	return r < 0 ? r
-		     : firewall_sync(a->firewall, w.networks, w.network_count, w.ports,
-				     w.port_count, e);
-}
-
-/* Somebody may have flushed the ruleset. */
-static void repair_firewall(struct actual *a)
-{
-	__attribute__((cleanup(wanted_fini))) struct wanted w = {0};
-	struct err e = {0};
-	int r = collect_wanted(a, &w, &e);
-
-	if (r == 0)
-		r = firewall_check(a->firewall, w.networks, w.network_count, w.ports,
-				   w.port_count, &e);
-	if (r == 0) {
-		r = sync_firewall(a, &e);
-		if (r == 0) {
-			a->repairs++;
-			log_warning("host table inet " NFT_TABLE
-				    " was not as wanted: repaired");
-		}
-	}
-	if (r < 0)
-		log_error("%s", e.text);
-}
-
-void actual_port(struct actual *a, const struct firewall_port *old,
-		 const struct firewall_port *new_port)
-{
-	struct err e = {0};
-
-	if (old)
-		note_port(a, old, false);
-	if (new_port)
-		note_port(a, new_port, true);
-	if (!a->firewall_ready)
-		return;
-	if (firewall_port_change(a->firewall, old, new_port, &e) < 0) {
-		log_debug("%s: building the host table anew", e.text);
-		if (sync_firewall(a, &e) < 0)
-			log_error("published port is not as wanted: %s", e.text);
-	}
-}
-
-void actual_allow_forward(struct actual *a)
-{
-	struct err e = {0};
-
-	if (firewall_allow_forward(a->firewall, &e) < 0)
-		log_error("%s", e.text);
 }
 
 static bool net_known(void *ctx, const char *short_id)
@@ -647,42 +474,63 @@ int actual_start(struct actual *a, struct err *e)
 		log_warning("left-over sandboxes: %s", e->text);
 	else if (swept)
 		log_warning("removed left-over sandboxes count=%d", swept);
-	r = sync_firewall(a, e);
-
-	a->firewall_ready = r == 0;
+	r = host_sync(a, e);
 	actual_allow_forward(a);
 	return r;
 }
 
 /* --- repair ------------------------------------------------------------------------- */
 
-static void repair_net(struct actual *a, struct net *n)
+/* A bridge that was made again has lost its ports. */
+static void return_ports(struct actual *a, struct net *n)
 {
-	const struct network_config config = n->config; /* n is replaced */
+	int bridge = link_index(n->sandbox.links, NETWORK_BRIDGE, NULL);
 	struct err e = {0};
 
-	if (n->broken.code == 0) {
-		if (network_complete(a->host, &n->sandbox, &n->config, &e) < 0)
+	if (bridge == n->bridge || bridge < 0)
+		return;
+	n->bridge = bridge;
+	a->repairs++;
+	for (struct endpoint *ep = a->endpoints; ep; ep = ep->hh.next) {
+		if (strcmp(ep->desired.network, n->config.id))
+			continue;
+		if (link_up(n->sandbox.links, ep->port, NETWORK_BRIDGE, &e) < 0)
 			log_error("%s", e.text);
+	}
+}
+
+static void repair_net(struct actual *a, struct net *n)
+{
+	struct err e = {0};
+
+	if (n->broken.code < 0) {
+		if (net_rebuild(a, n, &e) == 0) {
+			a->repairs++;
+			log_info("network is repaired net=%.12s", n->config.id);
+		}
 		return;
 	}
-	if (net_add(a, &config, &e) == 0) {
-		a->repairs++;
-		log_info("network is repaired net=%.12s", config.id);
+	if (network_complete(a->host, &n->sandbox, &n->config, &e) < 0) {
+		log_error("%s", e.text);
+		return;
 	}
+	return_ports(a, n);
+	check_endpoints(a, n);
 }
 
 static int on_reconcile(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct actual *a = userdata;
+	struct task *t;
 	struct net *n;
-	struct net *next;
 
 	(void)usec;
-	HASH_ITER (hh, a->nets, n, next)
+	for (n = a->nets; n; n = n->hh.next)
 		repair_net(a, n);
+	for (t = a->tasks; t; t = t->hh.next)
+		task_repair(a, t);
 	a->repairs += spread_reconcile(a->spread);
-	repair_firewall(a);
+	host_repair(a);
 	actual_allow_forward(a);
 	(void)sd_event_source_set_time_relative(source, (uint64_t)a->config.reconcile_s *
 								1000000);
@@ -690,8 +538,7 @@ static int on_reconcile(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* --- status --------------------------------------------------------------------------
- */
+/* --- status ------------------------------------------------------------------------ */
 
 void actual_count(struct actual *a, const char *network, struct balancer_count *list,
 		  unsigned int count)
@@ -713,8 +560,7 @@ unsigned int actual_repairs(const struct actual *a)
 	return a->repairs;
 }
 
-/* --- start and end
- * ---------------------------------------------------------------------- */
+/* --- start and end ---------------------------------------------------------------- */
 
 static int start_timers(struct actual *a, struct err *e)
 {
@@ -726,7 +572,7 @@ static int start_timers(struct actual *a, struct err *e)
 	if (r >= 0 && a->config.reconcile_s)
 		r = sd_event_add_time_relative(a->event, &a->reconcile, CLOCK_MONOTONIC,
 					       (uint64_t)a->config.reconcile_s * 1000000,
-					       0, on_reconcile, a);
+					       TIMER_ACCURACY_US, on_reconcile, a);
 	return r < 0 ? err_sys(e, r, "timer") : 0;
 }
 
@@ -741,7 +587,11 @@ int actual_new(sd_event *event, const struct actual_config *config, struct actua
 	a->config = *config;
 	a->event = sd_event_ref(event);
 	a->spread = spread_new(config->balancer);
-	r = a->spread ? link_open(-1, &a->host, e) : err_sys(e, -ENOMEM, "kernel worker");
+	a->own_nsfd = ns_open_own(e);
+	r = a->own_nsfd < 0 ? a->own_nsfd : 0;
+	if (r == 0)
+		r = a->spread ? link_open(-1, &a->host, e)
+			      : err_sys(e, -ENOMEM, "kernel worker");
 	if (r == 0)
 		r = firewall_open(&a->firewall, e);
 	if (r == 0)
@@ -758,12 +608,8 @@ void actual_free(struct actual *a)
 {
 	struct net *n;
 	struct net *n_next;
-	struct task *t;
-	struct task *t_next;
 	struct endpoint *ep;
 	struct endpoint *ep_next;
-	struct port *p;
-	struct port *p_next;
 
 	if (!a)
 		return;
@@ -773,22 +619,16 @@ void actual_free(struct actual *a)
 		HASH_DELETE(hh_port, a->by_port, ep);
 		free(ep);
 	}
-	HASH_ITER (hh, a->tasks, t, t_next) {
-		HASH_DEL(a->tasks, t);
-		nft_close(t->dns_owner);
-		(void)close(t->nsfd);
-		free(t);
-	}
+	task_free_all(a);
 	HASH_ITER (hh, a->nets, n, n_next)
 		net_free(a, n);
-	HASH_ITER (hh, a->ports, p, p_next) {
-		HASH_DEL(a->ports, p);
-		free(p);
-	}
+	host_free_ports(a);
 	sd_event_source_disable_unref(a->retry);
 	sd_event_source_disable_unref(a->reconcile);
 	firewall_close(a->firewall);
 	link_close(a->host);
+	if (a->own_nsfd >= 0)
+		(void)close(a->own_nsfd);
 	sd_event_unref(a->event);
 	free(a);
 }

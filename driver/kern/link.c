@@ -117,9 +117,10 @@ int link_get_index(struct link_sock *ls, int index, struct link_info *ret)
 int link_index(struct link_sock *ls, const char *name, bool *ret_running)
 {
 	struct link_info info = {0};
+	int r = link_get(ls, name, &info);
 
-	if (link_get(ls, name, &info) < 0)
-		return 0;
+	if (r < 0)
+		return r == -ENODEV ? 0 : r;
 	if (ret_running)
 		*ret_running = link_flags_running(info.flags);
 	return info.index;

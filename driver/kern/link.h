@@ -42,8 +42,8 @@ int link_veth_add(struct link_sock *ls, const struct link_veth *veth, struct err
 int link_up(struct link_sock *ls, const char *name, const char *master, struct err *e);
 /* -ENODEV is success. */
 int link_del(struct link_sock *ls, const char *name, struct err *e);
-/* Index of a link, 0 when there is none (then *ret_running is untouched).
- * ret_running (may be NULL): it is up and has a carrier. */
+/* Index of a link, 0 when there is none (then *ret_running is untouched), -errno when the
+ * kernel did not say. ret_running (may be NULL): it is up and has a carrier. */
 int link_index(struct link_sock *ls, const char *name, bool *ret_running);
 /* MTU of a link; negative errno. */
 int link_mtu(struct link_sock *ls, const char *name, struct err *e);
