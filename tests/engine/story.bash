@@ -9,7 +9,7 @@
 #                                     answers its own name on port 80
 #   three [OPTION...]                 replicas web1 to web3 of web, active
 #   container NAME [OPTION...]        the same server, no service, no network given
-#   client [NAME [OPTION...]]         a container that only sleeps, on app
+#   client [NAME [OPTION...]]         a container of no service, on app
 #   gone NAME...                      removes containers at once
 #   clean_up                          removes all containers and networks
 #   status FILTER                     what jq prints of the status
@@ -58,7 +58,7 @@ client() { # client [NAME [OPTION...]]
 	shift || true
 	docker run -d --name "$name" --network app --sysctl net.ipv4.tcp_tw_reuse=1 \
 		--sysctl net.ipv4.ip_local_port_range='1024 65535' "$@" \
-		fairlead-test sleep 100000 >/dev/null
+		fairlead-test okhttpd 80 "$name" >/dev/null
 }
 
 three() { # three [OPTION...]
