@@ -591,12 +591,13 @@ int registry_container_seen(struct registry *r, const struct registry_container 
 }
 
 int registry_container_event(struct registry *r, const char *container,
-			     enum registry_event event, int signal,
-			     enum registry_health health, uint64_t now_ms, struct err *e)
+			     const struct registry_notice *notice, uint64_t now_ms,
+			     struct err *e)
 {
 	struct model_container *c = model_container_find(&r->model, container);
 
-	if (c && backend_life_event(&c->life, event, signal, health, now_ms))
+	if (c && backend_life_event(&c->life, notice->event, notice->signal,
+				    notice->health, now_ms))
 		refresh_states(r, c);
 	return flush(r, e);
 }

@@ -112,7 +112,7 @@ struct registry_container {
 /* What the engine said of a container: its endpoints become backends, change, or stop
  * being backends. A bad option is logged once, kept for the status, and its default
  * used. */
-int registry_container_seen(struct registry *r, const struct registry_container *c,
+int registry_container_seen(struct registry *r, const struct registry_container *seen,
 			    uint64_t now_ms, struct err *e);
 
 /* Around the engine's telling of all containers that run: those that were not seen
@@ -130,10 +130,16 @@ enum registry_event {
 	REGISTRY_EVENT_HEALTH,
 };
 
+struct registry_notice {
+	enum registry_event event;
+	int signal;		     /* REGISTRY_EVENT_KILL */
+	enum registry_health health; /* REGISTRY_EVENT_HEALTH */
+};
+
 /* Unknown container: success, nothing. now_ms: CLOCK_MONOTONIC. */
 int registry_container_event(struct registry *r, const char *container,
-			     enum registry_event event, int signal,
-			     enum registry_health health, uint64_t now_ms, struct err *e);
+			     const struct registry_notice *notice, uint64_t now_ms,
+			     struct err *e);
 
 /* When registry_expire wants to be called next; UINT64_MAX: never. */
 uint64_t registry_deadline(const struct registry *r);

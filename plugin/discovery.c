@@ -25,9 +25,7 @@ struct event_job {
 	struct job job;
 	struct node *node;
 	char container[ENGINE_ID_SIZE];
-	enum registry_event event;
-	int signal;
-	enum registry_health health;
+	struct registry_notice notice;
 };
 
 static uint64_t now_ms(void)
@@ -177,9 +175,9 @@ static void event_run(struct job *job)
 		r = desired_attempt_begin(d, &job->err);
 	if (r == 0)
 		r = finish_attempt(ej->node,
-				   registry_container_event(
-					   desired_registry(d), ej->container, ej->event,
-					   ej->signal, ej->health, now_ms(), &job->err),
+				   registry_container_event(desired_registry(d),
+							    ej->container, &ej->notice,
+							    now_ms(), &job->err),
 				   &job->err);
 	if (r < 0 && r != -ECANCELED)
 		log_error("container %.12s: %s", ej->container, job->err.text);
@@ -197,9 +195,7 @@ void discovery_event(struct node *node, const char *container, enum engine_event
 		return;
 	}
 	ej->node = node;
-	ej->event = to_event(event);
-	ej->signal = signal;
-	ej->health = to_health(health);
+	ej->notice = (struct registry_notice){to_event(event), signal, to_health(health)};
 	ej->job.run = event_run;
 	node_post_store_always(node, &ej->job);
 }

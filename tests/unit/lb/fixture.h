@@ -384,20 +384,19 @@ static inline void run(struct fixture *f, const char *endpoint, const char *labe
 static inline void event(struct fixture *f, const char *id, enum registry_event ev,
 			 int signal, uint64_t now_ms)
 {
+	struct registry_notice notice = {.event = ev, .signal = signal};
 	struct err e = {0};
 
-	assert_int_equal(registry_container_event(f->registry, id, ev, signal,
-						  REGISTRY_HEALTH_NONE, now_ms, &e),
+	assert_int_equal(registry_container_event(f->registry, id, &notice, now_ms, &e),
 			 0);
 }
 
 static inline void health(struct fixture *f, const char *id, enum registry_health h)
 {
+	struct registry_notice notice = {.event = REGISTRY_EVENT_HEALTH, .health = h};
 	struct err e = {0};
 
-	assert_int_equal(registry_container_event(f->registry, id, REGISTRY_EVENT_HEALTH,
-						  0, h, 1000, &e),
-			 0);
+	assert_int_equal(registry_container_event(f->registry, id, &notice, 1000, &e), 0);
 }
 
 /* What was told last of a service; NULL: nothing, or that it is gone. */

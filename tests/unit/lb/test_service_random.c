@@ -136,7 +136,7 @@ static void random_endpoint(struct fixture *f)
 
 static void random_container(struct fixture *f)
 {
-	const char *ids[3];
+	const char *ids[3] = {NULL};
 	char names[3][16];
 	char id[16];
 	char labels[160];
@@ -155,15 +155,17 @@ static void random_container(struct fixture *f)
 static void random_event(struct fixture *f)
 {
 	static const int signals[] = {SIGTERM, SIGKILL, SIGHUP};
+	const struct registry_notice notice = {
+		(enum registry_event)pick(5),
+		signals[pick(ARRAY_SIZE(signals))],
+		(enum registry_health)pick(4),
+	};
 	struct err e;
 	char id[16];
 
 	(void)name_of(id, sizeof(id), 'c', pick(CONTAINERS));
-	assert_int_equal(
-		registry_container_event(f->registry, id, (enum registry_event)pick(5),
-					 signals[pick(ARRAY_SIZE(signals))],
-					 (enum registry_health)pick(4), now_ms, &e),
-		0);
+	assert_int_equal(registry_container_event(f->registry, id, &notice, now_ms, &e),
+			 0);
 }
 
 static void random_time(struct fixture *f)
