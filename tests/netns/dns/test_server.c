@@ -385,8 +385,6 @@ static void test_foreign_owner(void **state)
 	assert_int_equal(rp.first[0], 10);
 }
 
-extern char **environ;
-
 /* Runs dig in the namespace and returns what it prints. */
 static void dig(struct fixture *fx, const char *args, char *out, size_t size)
 {

@@ -272,8 +272,8 @@ static void routes_are_replaced(void **state)
 		"default via 10.1.0.254 dev br0 proto static",
 		"10.2.0.0/16 via 10.1.0.2 dev br0 proto static",
 		"10.3.0.0/16 dev br0 proto static scope link",
-		"local 10.1.0.192/26 dev lo table local proto static scope host src "
-		"10.1.0.1",
+		("local 10.1.0.192/26 dev lo table local proto static scope host src "
+		 "10.1.0.1"),
 		"10.4.0.0/16 via 169.254.1.1 dev br0 proto static onlink",
 		"default via fd00::fe dev br0 proto static",
 		"local fd00::c000/114 dev lo table local proto static",

@@ -835,8 +835,8 @@ static void rules_are_readable(void **state)
 		"oifname vmap @uplinks\n",
 		"meta mark set ip daddr map @mark4\n",
 		"meta mark set ip6 daddr map @mark6\n",
-		"meta l4proto { tcp, udp, sctp } dnat ip to numgen inc mod 3 map "
-		"@be4-256\n",
+		("meta l4proto { tcp, udp, sctp } dnat ip to numgen inc mod 3 map "
+		 "@be4-256\n"),
 		"\t\tdnat ip to numgen random mod 2 map @be4-256\n",
 		"dnat ip to jhash ip saddr mod 2 seed 0x666c6272 map @be4-256\n",
 		"dnat ip6 to jhash ip6 saddr mod 4 seed 0x666c6272 map @be6-256\n",

@@ -727,8 +727,8 @@ static void test_bad_events_list_again(void **state)
 		"not json\n",
 		"[]\n",
 		"{\"Type\":\"container\",\"Action\":\"die\"}\n",
-		"{\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"ID\":\"/../"
-		"x\"}}\n",
+		("{\"Type\":\"container\",\"Action\":\"die\","
+		 "\"Actor\":{\"ID\":\"/../x\"}}\n"),
 	};
 	struct fake *f = *state;
 
