@@ -94,6 +94,8 @@ TEST_HELP := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 
 # Functions that a test replaces by its own (__wrap_NAME), to make them fail.
 WRAP_test_desired_fail := db_commit db_run db_step malloc calloc realloc strdup log_write
+WRAP_test_names := dns_server_new dns_server_free dns_server_add dns_server_del \
+	dns_server_set_client
 
 comma := ,
 define test_rule

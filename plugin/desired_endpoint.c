@@ -133,6 +133,7 @@ int desired_endpoint_join(struct desired *d, const struct api_join *rq,
 {
 	struct store_endpoint *ep = desired_find_endpoint(d, rq->endpoint);
 	const struct store_network *n = ep ? desired_find_network(d, ep->network) : NULL;
+	const char *project = "";
 	struct store_endpoint row;
 	int r;
 
@@ -149,7 +150,8 @@ int desired_endpoint_join(struct desired *d, const struct api_join *rq,
 	if (strcmp(ep->sandbox_key, row.sandbox_key))
 		desired_tell_client_gone(d, ep);
 	memcpy(ep->sandbox_key, row.sandbox_key, sizeof(ep->sandbox_key));
-	desired_tell_client(d, ep, "");
+	(void)registry_endpoint_service(d->registry, ep->base.id, &project);
+	desired_tell_client(d, ep, project);
 	r = register_endpoint(d, ep, e);
 	if (r < 0)
 		return r;

@@ -154,22 +154,6 @@ static struct member *add_member(struct names *n, const struct change_client *cl
 	return NULL;
 }
 
-void names_client(struct names *n, const struct change_client *client)
-{
-	struct member *m;
-
-	HASH_FIND_STR(n->members, client->endpoint, m);
-	if (m && strcmp(m->client.key, client->key)) {
-		member_free(n, m);
-		m = NULL;
-	}
-	if (m && client->project[0])
-		m->client = *client;
-	if (!m && !add_member(n, client))
-		log_error("no memory for the names ep=%.12s", client->endpoint);
-	update_task(n, client->key);
-}
-
 void names_client_gone(struct names *n, const char *endpoint)
 {
 	char key[ACTUAL_KEY_SIZE];
@@ -181,6 +165,22 @@ void names_client_gone(struct names *n, const char *endpoint)
 	memcpy(key, m->client.key, sizeof(key));
 	member_free(n, m);
 	update_task(n, key);
+}
+
+void names_client(struct names *n, const struct change_client *client)
+{
+	struct member *m;
+
+	HASH_FIND_STR(n->members, client->endpoint, m);
+	if (m && strcmp(m->client.key, client->key)) {
+		names_client_gone(n, client->endpoint);
+		m = NULL;
+	}
+	if (m)
+		m->client = *client;
+	else if (!add_member(n, client))
+		log_error("no memory for the names ep=%.12s", client->endpoint);
+	update_task(n, client->key);
 }
 
 void names_task_added(struct names *n, const char *key, int nsfd,

@@ -19,7 +19,7 @@ void names_free(struct names *n);
 
 /* The service with this mark looks so now; v NULL: gone. v is borrowed. */
 void names_service(struct names *n, uint32_t mark, struct lb_view *v);
-/* An endpoint that has joined; project "" keeps one that is known already. */
+/* An endpoint that has joined, or how one that is known looks now. */
 void names_client(struct names *n, const struct change_client *client);
 void names_client_gone(struct names *n, const char *endpoint);
 /* The kernel diverts this task's questions to these sockets; the fds are taken. */
