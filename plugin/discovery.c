@@ -2,12 +2,12 @@
 /* Observations of containers, on their way from the loop to the store worker. */
 #include "plugin/discovery.h"
 
+#include "plugin/base/clock.h"
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #define LOG_MODULE "discovery"
 #include "plugin/base/log.h"
@@ -27,14 +27,6 @@ struct event_job {
 	char container[ENGINE_ID_SIZE];
 	struct registry_notice notice;
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 static enum registry_health to_health(enum engine_health h)
 {
@@ -96,7 +88,7 @@ static void seen_run(struct job *job)
 	if (r == 0)
 		r = finish_attempt(sj->node,
 				   registry_container_seen(desired_registry(d),
-							   &sj->container, now_ms(),
+							   &sj->container, clock_ms(),
 							   &job->err),
 				   &job->err);
 	if (r < 0 && r != -ECANCELED)
@@ -177,7 +169,7 @@ static void event_run(struct job *job)
 		r = finish_attempt(ej->node,
 				   registry_container_event(desired_registry(d),
 							    ej->container, &ej->notice,
-							    now_ms(), &job->err),
+							    clock_ms(), &job->err),
 				   &job->err);
 	if (r < 0 && r != -ECANCELED)
 		log_error("container %.12s: %s", ej->container, job->err.text);
@@ -219,7 +211,7 @@ static void sync_run(struct job *job)
 		if (r == 0)
 			r = finish_attempt(sj->node,
 					   registry_sync_end(desired_registry(d),
-							     now_ms(), &job->err),
+							     clock_ms(), &job->err),
 					   &job->err);
 	}
 	if (r < 0 && r != -ECANCELED)

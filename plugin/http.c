@@ -13,6 +13,7 @@
 #define LOG_MODULE "http"
 #include "plugin/api_json.h"
 #include "plugin/base/log.h"
+#include "plugin/base/limit.h"
 #include "plugin/base/map.h"
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
@@ -30,7 +31,6 @@
 #include <time.h>
 
 #define BODY_SIZE_FIRST	   4096
-#define LOG_PAUSE_S	   10 /* between two lines about misbehaving clients */
 #define FLUSH_TURNS	   50 /* how long free waits for clients that do not read */
 #define FLUSH_TURN_MS	   10
 #define TIMER_SLACK_USEC   1 /* 0 would be sd_event's default: 250 ms */
@@ -74,8 +74,7 @@ struct http_server {
 	unsigned int waiting_count;
 	unsigned int unsent; /* answered, and the answer is not written yet */
 	struct MHD_Response *no_memory;
-	time_t log_next;
-	unsigned int log_dropped;
+	struct limit log_limit;
 };
 
 const char *http_request_method(const struct http_request *rq)
@@ -329,24 +328,19 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *cls, const char *
 							 va_list ap)
 {
 	struct http_server *s = cls;
-	struct timespec now;
 	char text[256];
 	char quoted[256];
 	size_t len;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec < s->log_next) {
-		s->log_dropped++;
+	if (!limit_pass(&s->log_limit))
 		return;
-	}
 	(void)vsnprintf(text, sizeof(text), fmt, ap); /* cut off is fine */
 	len = strlen(text);
 	while (len && text[len - 1] == '\n')
 		text[--len] = '\0';
 	log_warning("%s (%u more not shown), ignoring",
-		    log_quote(quoted, sizeof(quoted), text), s->log_dropped);
-	s->log_dropped = 0;
-	s->log_next = now.tv_sec + LOG_PAUSE_S;
+		    log_quote(quoted, sizeof(quoted), text), s->log_limit.dropped);
+	s->log_limit.dropped = 0;
 }
 
 /* --- start and stop ------------------------------------------------------------ */

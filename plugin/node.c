@@ -6,13 +6,13 @@
  */
 #include "plugin/node.h"
 
+#include "plugin/base/clock.h"
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #define LOG_MODULE "node"
 #include "plugin/base/log.h"
@@ -34,14 +34,6 @@ struct node {
 	struct actual *actual;	 /* Thread: kernel */
 	struct names *names;	 /* Thread: loop */
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 /* --- changes: store -> kernel and loop ---------------------------------------------- */
 
@@ -314,7 +306,7 @@ static int on_expiry(sd_event_source *source, uint64_t usec, void *userdata)
 	(void)source;
 	(void)usec;
 	if (r == 0) {
-		r = registry_expire(desired_registry(n->desired), now_ms(), &e);
+		r = registry_expire(desired_registry(n->desired), clock_ms(), &e);
 		(void)desired_batch_end(n->desired, &e); /* logs */
 	}
 	if (r < 0)

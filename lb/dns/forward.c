@@ -12,7 +12,7 @@
 #include "lb/dns/server.h"
 #define LOG_MODULE "dns"
 #include "plugin/base/log.h"
-#include "lb/dns/limit.h"
+#include "plugin/base/limit.h"
 #include "plugin/base/mem.h"
 
 #include <arpa/inet.h>

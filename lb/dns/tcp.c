@@ -9,7 +9,7 @@
 
 #define LOG_MODULE "dns"
 #include "plugin/base/log.h"
-#include "lb/dns/limit.h"
+#include "plugin/base/limit.h"
 #include "plugin/base/map.h"
 #include "plugin/base/mem.h"
 

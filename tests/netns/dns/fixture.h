@@ -19,6 +19,7 @@
 #include "lb/dns/server.h"
 #include "lb/dns/tcp.h"
 #include "lb/dns/wire.h"
+#include "plugin/base/clock.h"
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
@@ -32,7 +33,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #define WAIT_MS	 10000
 #define TASK	 "/var/run/docker/netns/0123456789ab"
@@ -70,14 +70,6 @@ struct fixture {
 	struct fake fake;
 	unsigned int fds_before;
 };
-
-static inline uint64_t now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000U + (uint64_t)t.tv_nsec / 1000;
-}
 
 static inline unsigned int count_fds(void)
 {
@@ -435,10 +427,10 @@ static inline bool is_readable(int fd)
 /* Turns the loop until fd has something to read; false: after ms still nothing. */
 static inline bool wait_for(struct fixture *fx, int fd, unsigned int ms)
 {
-	uint64_t end = now_us() + ms * 1000ULL;
+	uint64_t end = clock_us() + ms * 1000ULL;
 
 	while (!is_readable(fd)) {
-		if (now_us() >= end)
+		if (clock_us() >= end)
 			return false;
 		assert_true(sd_event_run(fx->event, 5000) >= 0);
 	}
@@ -447,10 +439,10 @@ static inline bool wait_for(struct fixture *fx, int fd, unsigned int ms)
 
 static inline void wait_until_seen(struct fixture *fx, unsigned int count)
 {
-	uint64_t end = now_us() + WAIT_MS * 1000ULL;
+	uint64_t end = clock_us() + WAIT_MS * 1000ULL;
 
 	while (fx->fake.udp_seen + fx->fake.tcp_seen < count) {
-		assert_true(now_us() < end);
+		assert_true(clock_us() < end);
 		assert_true(sd_event_run(fx->event, 5000) >= 0);
 	}
 }

@@ -18,12 +18,12 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "driver/kern/ns.h"
+#include "plugin/base/clock.h"
 #include "plugin/base/err.h"
 
 #define NAMESPACES_MAX 8
@@ -137,13 +137,5 @@ fixture_run(int i, const char *fmt, ...)
 		if (strstr(fixture.output, (text)))                                 \
 			fail_msg("unwanted \"%s\" in: %s", (text), fixture.output); \
 	} while (0)
-
-static inline uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000U + (uint64_t)ts.tv_nsec / 1000U;
-}
 
 #endif

@@ -170,13 +170,13 @@ static void a_list_is_deleted_in_one_go(void **state)
 /* Waits until the kernel has seen the end of a connection, too. */
 static void wait_for_count(struct conntrack_count *c, size_t index, unsigned int want)
 {
-	uint64_t end = now_us() + 3000000;
+	uint64_t end = clock_us() + 3000000;
 
 	do {
 		assert_ok(conntrack_count_nat(sock, c, 3, &fixture_err));
 		if (c[index].active == want)
 			return;
-	} while (now_us() < end);
+	} while (clock_us() < end);
 	fail_msg("%u connections instead of %u", c[index].active, want);
 }
 

@@ -404,9 +404,9 @@ static void on_event(void *ctx, const struct link_event *ev)
 
 static bool turn(sd_event *event, const bool *flag)
 {
-	uint64_t end = now_us() + 5000000;
+	uint64_t end = clock_us() + 5000000;
 
-	while (!*flag && now_us() < end)
+	while (!*flag && clock_us() < end)
 		if (sd_event_run(event, 100000) < 0)
 			return false;
 	return *flag;

@@ -27,12 +27,12 @@
 #include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "driver/kern/link.h"
 #include "driver/kern/ns.h"
 #include "plugin/base/addr.h"
+#include "plugin/base/clock.h"
 #include "plugin/base/mem.h"
 
 #define PORT	       80
@@ -106,14 +106,6 @@ static inline struct cidr net_cidr(const char *text)
 
 	assert_int_equal(cidr_parse(text, &c), 0);
 	return c;
-}
-
-static inline uint64_t now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 /* --- servers: one thread; a socket keeps the namespace in which it was made --- */
@@ -460,14 +452,14 @@ static inline void wait_until_reached(const struct net *n, enum net_ns from,
 	for (unsigned int i = 0; i < ARRAY_SIZE(texts); i++) {
 		struct addr to = net_addr(texts[i]);
 		auto_close int fd = client_open(n, from, SOCK_DGRAM, &to);
-		uint64_t begin = now_us();
+		uint64_t begin = clock_us();
 		char buf[128];
 
 		must(fd);
 		while (send(fd, "?", 1, MSG_NOSIGNAL) < 0 ||
 		       wait_for(fd, POLLIN, 100) < 0 ||
 		       recv(fd, buf, sizeof(buf), 0) <= 0) {
-			if (now_us() - begin > READY_LIMIT_MS * 1000)
+			if (clock_us() - begin > READY_LIMIT_MS * 1000)
 				fail_msg("%s does not reach %s", net_places[from].name,
 					 texts[i]);
 		}

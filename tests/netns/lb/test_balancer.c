@@ -468,10 +468,10 @@ static void expect_moved(int fd, const char *name)
 static void expect_ended(int fd, const char *name)
 {
 	struct answer a = {0};
-	uint64_t begin = now_us();
+	uint64_t begin = clock_us();
 	int r = 0;
 
-	while (r == 0 && now_us() - begin < FAST_LIMIT_MS * 1000)
+	while (r == 0 && clock_us() - begin < FAST_LIMIT_MS * 1000)
 		r = client_ask(fd, &a);
 	if (r != -ECONNRESET && r != -EPIPE && r != -ECONNREFUSED)
 		fail_msg("%s: connection of a removed backend: %s", name, strerror(-r));
@@ -548,9 +548,9 @@ static void expect_refused(struct world *w, const struct path *p)
 {
 	struct addr vip = vip_of(0, p->family);
 	struct answer a;
-	uint64_t begin = now_us();
+	uint64_t begin = clock_us();
 	int r = ask_once(&w->net, p->client, p->type, &vip, &a);
-	uint64_t took = (now_us() - begin) / 1000;
+	uint64_t took = (clock_us() - begin) / 1000;
 
 	if (r != -ECONNREFUSED && r != -EHOSTUNREACH && r != -ENETUNREACH && r != -EPERM)
 		fail_msg("%s: no backend, yet: %d %s", p->name, r, strerror(-r));
@@ -648,7 +648,7 @@ static void random_seed(void)
 	const char *given = getenv("FAIRLEAD_SEED");
 
 	random_state = given ? (uint32_t)strtoul(given, NULL, 10)
-			     : (uint32_t)(now_us() & 0xffffff);
+			     : (uint32_t)(clock_us() & 0xffffff);
 	printf("# seed %u (FAIRLEAD_SEED)\n", random_state);
 }
 
@@ -1233,14 +1233,14 @@ static struct cost measure_updates(struct world *w, struct lb_view *v)
 	struct cost c = {1e9, 1e9};
 
 	for (unsigned int i = 0; i < 100; i++) {
-		uint64_t begin = now_us();
+		uint64_t begin = clock_us();
 		uint64_t middle;
 		uint64_t end;
 
 		update(w, NS_CLIENT, v, more);
-		middle = now_us();
+		middle = clock_us();
 		update(w, NS_CLIENT, more, v);
-		end = now_us();
+		end = clock_us();
 		if ((double)(middle - begin) < c.add)
 			c.add = (double)(middle - begin);
 		if ((double)(end - middle) < c.del)
@@ -1253,18 +1253,18 @@ static struct cost measure_updates(struct world *w, struct lb_view *v)
 static struct cost measure(struct world *w, unsigned int count)
 {
 	struct lb_view *list[SERVICES_MAX];
-	uint64_t begin = now_us();
+	uint64_t begin = clock_us();
 	uint64_t middle;
 	struct cost c;
 
 	assert_true(count < SERVICES_MAX);
 	make_services(list, count);
 	assert_true(sync_views(w, NS_CLIENT, list, count) > 0);
-	middle = now_us();
+	middle = clock_us();
 	assert_int_equal(sync_views(w, NS_CLIENT, list, count), 0);
 	printf("# %s, %u services: first sync %u us, sync without a difference %u us\n",
 	       w->ops->name, count, (unsigned int)(middle - begin),
-	       (unsigned int)(now_us() - middle));
+	       (unsigned int)(clock_us() - middle));
 	c = measure_updates(w, list[0]);
 	printf("# %s, %u services: a backend more %.0f us, a backend less %.0f us\n",
 	       w->ops->name, count, c.add, c.del);

@@ -9,13 +9,13 @@
 
 #include "lb/dns/answer.h"
 #include "lb/dns/zone.h"
+#include "plugin/base/clock.h"
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define MAX 8
 
@@ -413,14 +413,6 @@ static void test_answers(void **state)
 	zone_free(z);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
-}
-
 static uint64_t time_lookups(unsigned int services)
 {
 	enum {
@@ -437,7 +429,7 @@ static uint64_t time_lookups(unsigned int services)
 		(void)snprintf(project, sizeof(project), "p%u", i);
 		put_vip(z, i + 1, "neta", project, i % 2 ? "web" : name, "10.0.0.1");
 	}
-	start = now_ns();
+	start = clock_ns();
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		struct addr got[MAX];
 		struct zone_answer found = {got, MAX, 0};
@@ -445,7 +437,7 @@ static uint64_t time_lookups(unsigned int services)
 		(void)zone_lookup(z, &client_a, i % 2 ? "web.p1" : "nope.example.org",
 				  AF_INET, i, &found);
 	}
-	start = (now_ns() - start) / ROUNDS;
+	start = (clock_ns() - start) / ROUNDS;
 	zone_free(z);
 	return start;
 }

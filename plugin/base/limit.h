@@ -1,31 +1,32 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#ifndef LB_DNS_LIMIT_H
-#define LB_DNS_LIMIT_H
+#ifndef PLUGIN_BASE_LIMIT_H
+#define PLUGIN_BASE_LIMIT_H
 /*
- * Log lines that a container could cause at will: one line per call site and
- * LIMIT_SECONDS. Include after plugin/base/log.h with LOG_MODULE. Thread: loop.
+ * Log lines that others could cause at will: one line per call site and LIMIT_MS.
+ * Include after plugin/base/log.h with LOG_MODULE. Thread: one for each call site.
  */
 #include <stdbool.h>
-#include <time.h>
+#include <stdint.h>
 
-#define LIMIT_SECONDS 10
+#include "plugin/base/clock.h"
+
+#define LIMIT_MS 10000
 
 struct limit {
-	time_t until;
+	uint64_t until;
 	unsigned int dropped;
 };
 
 /* true: write the line. */
 static inline bool limit_pass(struct limit *l)
 {
-	struct timespec now;
+	uint64_t now = clock_ms();
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
-	if (now.tv_sec < l->until) {
+	if (now < l->until) {
 		l->dropped++;
 		return false;
 	}
-	l->until = now.tv_sec + LIMIT_SECONDS;
+	l->until = now + LIMIT_MS;
 	return true;
 }
 
