@@ -7,6 +7,10 @@
  * suspended connection: a client that goes away is noticed only after the answer, so
  * the pointer stays good until then. There is no idle time-out: the engine repeats a
  * request whose connection was closed with an empty body (PROTOCOL 1.5).
+ *
+ * Connections are accepted here and given to MHD, which would stop accepting when file
+ * descriptors run out, until one of its own connections ends (0.9.75): with clients
+ * that keep theirs open, for ever.
  */
 #include "plugin/http.h"
 
@@ -34,6 +38,8 @@
 #define FLUSH_TURNS	   50 /* how long free waits for clients that do not read */
 #define FLUSH_TURN_MS	   10
 #define TIMER_SLACK_USEC   1 /* 0 would be sd_event's default: 250 ms */
+#define ACCEPTS_A_TURN	   64
+#define ACCEPT_PAUSE_USEC  100000
 #define LISTEN_BACKLOG	   512
 #define RESPONSE_NO_MEMORY "{\"Err\":\"out of memory\",\"Error\":\"out of memory\"}"
 
@@ -64,6 +70,8 @@ struct http_server {
 	struct MHD_Daemon *daemon;
 	sd_event_source *io;
 	sd_event_source *timer;
+	sd_event_source *accept;   /* NULL: draining; owns the listening socket */
+	sd_event_source *retry;	   /* timer: accept again */
 	struct http_config config; /* path: a copy */
 	char *path;		   /* NULL: nothing to unlink */
 	dev_t dev;		   /* the socket file, to leave a successor's alone */
@@ -323,7 +331,14 @@ static int on_prepare(sd_event_source *source, void *cls)
 	return sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
 }
 
-/* What MHD complains about: broken requests, and a lack of file descriptors. */
+/* MHD takes connections that it did not accept for TCP ones (0.9.75). */
+static bool is_about_tcp(const char *fmt)
+{
+	return str_has_prefix(fmt, "Setting %s option to") ||
+	       str_has_prefix(fmt, "Failed to push the data from buffers");
+}
+
+/* What MHD complains about: broken requests. */
 __attribute__((format(printf, 2, 0))) static void on_log(void *cls, const char *fmt,
 							 va_list ap)
 {
@@ -332,7 +347,7 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *cls, const char *
 	char quoted[256];
 	size_t len;
 
-	if (!limit_pass(&s->log_limit))
+	if (is_about_tcp(fmt) || !limit_pass(&s->log_limit))
 		return;
 	(void)vsnprintf(text, sizeof(text), fmt, ap); /* cut off is fine */
 	len = strlen(text);
@@ -341,6 +356,74 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *cls, const char *
 	log_warning("%s (%u more not shown), ignoring",
 		    log_quote(quoted, sizeof(quoted), text), s->log_limit.dropped);
 	s->log_limit.dropped = 0;
+}
+
+/* --- connections ---------------------------------------------------------------- */
+
+/* Clients wait in the backlog meanwhile. */
+static void accept_later(struct http_server *s, int error)
+{
+	log_warning_limited("accept: %s, trying again", strerrordesc_np(error));
+	(void)sd_event_source_set_enabled(s->accept, SD_EVENT_OFF);
+	(void)sd_event_source_set_time_relative(s->retry, ACCEPT_PAUSE_USEC);
+	(void)sd_event_source_set_enabled(s->retry, SD_EVENT_ONESHOT);
+}
+
+static bool is_full(const struct http_server *s)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+	return info && info->num_connections >= s->config.connection_limit;
+}
+
+static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *cls)
+{
+	struct http_server *s = cls;
+
+	(void)source;
+	(void)revents;
+	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+		struct sockaddr_un sun = {.sun_family = AF_UNIX};
+		socklen_t size = sizeof(sun);
+		int client;
+
+		if (is_full(s)) /* until on_connection tells of an end */
+			return sd_event_source_set_enabled(s->accept, SD_EVENT_OFF);
+		client = accept4(fd, (struct sockaddr *)&sun, &size,
+				 SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (client >= 0) { /* closed by MHD also when it fails, which it logs */
+			(void)MHD_add_connection(s->daemon, client,
+						 (struct sockaddr *)&sun, size);
+			s->resumed = true; /* and is to be looked at */
+		} else if (errno == EAGAIN) {
+			break;
+		} else if (errno != EINTR && errno != ECONNABORTED) {
+			accept_later(s, errno);
+			break;
+		}
+	}
+	return 0;
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *cls)
+{
+	struct http_server *s = cls;
+
+	(void)source;
+	(void)usec;
+	return s->accept ? sd_event_source_set_enabled(s->accept, SD_EVENT_ON) : 0;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *connection,
+			  void **socket_context, enum MHD_ConnectionNotificationCode what)
+{
+	struct http_server *s = cls;
+
+	(void)connection;
+	(void)socket_context;
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED && s->accept)
+		(void)sd_event_source_set_enabled(s->accept, SD_EVENT_ON);
 }
 
 /* --- start and stop ------------------------------------------------------------ */
@@ -379,26 +462,39 @@ static int bind_socket(struct http_server *s, const char *temp, int *ret_fd,
 	return 0;
 }
 
-/* listen_fd is taken. MHD closes it in some of its failures and leaves it in others
- * (0.9.75); closing it again could hit a stranger, so there it may stay open. */
-static int start_daemon(struct http_server *s, int listen_fd, struct err *e)
+static int start_daemon(struct http_server *s, struct err *e)
 {
 	s->no_memory = MHD_create_response_from_buffer(strlen(RESPONSE_NO_MEMORY),
 						       (void *)RESPONSE_NO_MEMORY,
 						       MHD_RESPMEM_PERSISTENT);
-	if (!s->no_memory) {
-		(void)close(listen_fd); /* nothing to do about a failed close */
+	if (!s->no_memory)
 		return err_sys(e, -ENOMEM, "HTTP server");
-	}
 	s->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
-		NULL, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s,
-		MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-		s->config.connection_limit, MHD_OPTION_CONNECTION_TIMEOUT, 0U,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_END);
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+			MHD_USE_NO_LISTEN_SOCKET,
+		0, NULL, NULL, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s,
+		MHD_OPTION_CONNECTION_LIMIT, s->config.connection_limit,
+		MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_NOTIFY_COMPLETED,
+		on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+		MHD_OPTION_END);
 	if (!s->daemon)
 		return err_set(e, -EIO, "HTTP server does not start");
 	return 0;
+}
+
+/* fd is taken on success. */
+static int attach_listener(struct http_server *s, sd_event *event, int fd, struct err *e)
+{
+	int r = sd_event_add_time_relative(event, &s->retry, CLOCK_MONOTONIC, 0,
+					   TIMER_SLACK_USEC, on_retry, s);
+
+	if (r >= 0)
+		r = sd_event_source_set_enabled(s->retry, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_io(event, &s->accept, fd, EPOLLIN, on_accept, s);
+	if (r >= 0)
+		r = sd_event_source_set_io_fd_own(s->accept, true);
+	return r < 0 ? err_sys(e, r, "HTTP listener") : 0;
 }
 
 static int attach(struct http_server *s, sd_event *event, struct err *e)
@@ -450,10 +546,14 @@ static int start(struct http_server *s, sd_event *event, const char *temp, struc
 		r = bind_socket(s, temp, &fd, e);
 	if (r < 0)
 		return r;
-	r = start_daemon(s, TAKE_FD(fd), e);
-	if (r < 0)
-		return r;
-	return attach(s, event, e);
+	r = start_daemon(s, e);
+	if (r == 0)
+		r = attach(s, event, e);
+	if (r == 0)
+		r = attach_listener(s, event, fd, e);
+	if (r == 0)
+		(void)TAKE_FD(fd);
+	return r;
 }
 
 int http_server_new(sd_event *event, const struct http_config *config,
@@ -509,15 +609,11 @@ static void remove_socket(struct http_server *s)
 
 void http_server_drain(struct http_server *s)
 {
-	int fd;
-
 	if (s->draining)
 		return;
 	s->draining = true;
 	remove_socket(s);
-	fd = MHD_quiesce_daemon(s->daemon);
-	if (fd != MHD_INVALID_SOCKET)
-		(void)close(fd); /* nothing to do about a failed close */
+	s->accept = sd_event_source_disable_unref(s->accept);
 }
 
 unsigned int http_server_pending(const struct http_server *s)
@@ -554,6 +650,8 @@ void http_server_free(struct http_server *s)
 		flush(s);
 	}
 	remove_socket(s);
+	s->accept = sd_event_source_disable_unref(s->accept); /* not there is fine */
+	sd_event_source_disable_unref(s->retry);
 	sd_event_source_disable_unref(s->timer);
 	sd_event_source_disable_unref(s->io);
 	if (s->daemon)

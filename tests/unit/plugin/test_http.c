@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -677,6 +678,57 @@ static void test_connection_limit(void **state)
 	}
 }
 
+/* No file descriptor is to be had any more, until the old limit is set again. */
+static struct rlimit use_up_fds(void)
+{
+	struct rlimit old;
+	struct rlimit now;
+	int next = dup(STDERR_FILENO);
+
+	assert_true(next >= 0);
+	close(next);
+	assert_return_code(getrlimit(RLIMIT_NOFILE, &old), errno);
+	now = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = old.rlim_max};
+	assert_return_code(setrlimit(RLIMIT_NOFILE, &now), errno);
+	return old;
+}
+
+static void ask_again(struct fixture *f, int fd, const char *body)
+{
+	send_request(fd, "/echo", body);
+	turn_until_readable(f, fd);
+	expect_reply(read_reply(fd), 200, body);
+}
+
+static void test_no_fds(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int known = 0; known < 2; known++) { /* with none served yet, and with one */
+		int old = known ? client(f) : -1;
+		struct rlimit limit;
+		struct pollfd pfd;
+		int turns = 0;
+
+		if (known)
+			ask_again(f, old, "before");
+		pfd = (struct pollfd){.fd = client(f), .events = POLLIN};
+		send_request(pfd.fd, "/echo", "late");
+		limit = use_up_fds();
+		while (sd_event_run(f->event, 0) > 0) /* it must not try all the time */
+			assert_true(++turns < 20);
+		if (known)
+			ask_again(f, old, "still served");
+		assert_int_equal(poll(&pfd, 1, 0), 0);
+		assert_return_code(setrlimit(RLIMIT_NOFILE, &limit), errno);
+		turn_until_readable(f, pfd.fd);
+		expect_reply(read_reply(pfd.fd), 200, "late");
+		close(pfd.fd);
+		if (known)
+			close(old);
+	}
+}
+
 /* --- the end ------------------------------------------------------------------- */
 
 static void test_drain(void **state)
@@ -878,6 +930,7 @@ int main(void)
 		TEST(test_no_delay),
 		TEST(test_client_gone),
 		TEST(test_connection_limit),
+		TEST(test_no_fds),
 		TEST(test_drain),
 		TEST(test_drain_waits_in_backlog),
 		TEST(test_free_answers),
