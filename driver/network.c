@@ -189,7 +189,7 @@ static int uplink_host_side(struct link_sock *host, const struct network_config 
 						 .onlink = true};
 
 		if (route.dst.addr.family == own.addr.family)
-			r = link_route_set(host, &route, e);
+			r = link_route_claim(host, &route, e);
 	}
 	return r;
 }

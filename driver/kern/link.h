@@ -78,6 +78,13 @@ struct link_route {
 
 /* Replaces a route with the same destination and table. */
 int link_route_set(struct link_sock *ls, const struct link_route *route, struct err *e);
+/*
+ * Adds a route that takes no traffic from anybody: for the host's namespace. One with
+ * this destination and device is adopted. -EEXIST: there is a route with the same or a
+ * longer prefix in it, a subnet of the host covers it, or it has an address of the host
+ * in it; the text names that. Default routes are no conflict. dev is a must.
+ */
+int link_route_claim(struct link_sock *ls, const struct link_route *route, struct err *e);
 /* -ESRCH is success. */
 int link_route_del(struct link_sock *ls, const struct link_route *route, struct err *e);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Addresses, routes and neighbours by rtnetlink. The kernel's "replace" makes adding
- * idempotent. Nothing here lists a routing table: hosts may have very long ones.
+ * idempotent. Nothing here lists a routing table: hosts may have very long ones
+ * (link_claim.c does, where it must).
  */
 #include <errno.h>
 #include <linux/if_addr.h>
@@ -120,8 +121,9 @@ static unsigned char route_scope(const struct link_route *route)
 	return addr_is_set(&route->via) ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
 }
 
-static int change_route(struct link_sock *ls, int type, const struct link_route *route,
-			int oif)
+/* flags: of the netlink message. */
+static int change_route(struct link_sock *ls, int type, int flags,
+			const struct link_route *route, int oif)
 {
 	struct cidr dst = cidr_network(&route->dst);
 	bool is_new = type == RTM_NEWROUTE;
@@ -136,8 +138,7 @@ static int change_route(struct link_sock *ls, int type, const struct link_route 
 	};
 	struct talk_request q;
 
-	talk_request_init(&q, type, is_new ? NLM_F_CREATE | NLM_F_REPLACE : 0, &rtm,
-			  sizeof(rtm));
+	talk_request_init(&q, type, flags, &rtm, sizeof(rtm));
 	if (dst.prefix > 0)
 		talk_put_addr(&q, RTA_DST, &dst.addr);
 	if (addr_is_set(&route->via))
@@ -149,8 +150,14 @@ static int change_route(struct link_sock *ls, int type, const struct link_route 
 	return talk_send(&ls->talk, &q, NULL, NULL);
 }
 
-static int route_error(struct link_sock *ls, struct err *e, int code, const char *what,
-		       const struct link_route *route)
+int link_route_new(struct link_sock *ls, const struct link_route *route, int flags,
+		   int oif)
+{
+	return change_route(ls, RTM_NEWROUTE, flags, route, oif);
+}
+
+int link_route_error(struct link_sock *ls, struct err *e, int code, const char *what,
+		     const struct link_route *route)
 {
 	char dst[CIDR_TEXT_SIZE];
 	char via[ADDR_TEXT_SIZE];
@@ -169,8 +176,8 @@ int link_route_set(struct link_sock *ls, const struct link_route *route, struct 
 	int r = route->dev ? link_get(ls, route->dev, &info) : 0;
 
 	if (r == 0)
-		r = change_route(ls, RTM_NEWROUTE, route, info.index);
-	return r < 0 ? route_error(ls, e, r, "adding route", route) : 0;
+		r = link_route_new(ls, route, NLM_F_CREATE | NLM_F_REPLACE, info.index);
+	return r < 0 ? link_route_error(ls, e, r, "adding route", route) : 0;
 }
 
 int link_route_del(struct link_sock *ls, const struct link_route *route, struct err *e)
@@ -179,10 +186,10 @@ int link_route_del(struct link_sock *ls, const struct link_route *route, struct 
 	int r = route->dev ? link_get(ls, route->dev, &info) : 0;
 
 	if (r == 0)
-		r = change_route(ls, RTM_DELROUTE, route, info.index);
+		r = change_route(ls, RTM_DELROUTE, 0, route, info.index);
 	if (r == -ESRCH || r == -ENODEV) /* a route goes with its device */
 		return 0;
-	return r < 0 ? route_error(ls, e, r, "deleting route", route) : 0;
+	return r < 0 ? link_route_error(ls, e, r, "deleting route", route) : 0;
 }
 
 /* --- neighbours --- */

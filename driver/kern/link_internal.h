@@ -3,7 +3,8 @@
 #define DRIVER_KERN_LINK_INTERNAL_H
 /*
  * What the link*.c files share: link.c knows links, link_addr.c has addresses, routes
- * and neighbours, link_monitor.c the events.
+ * and neighbours, link_claim.c the routes in a namespace of others, link_monitor.c the
+ * events.
  * Nobody else includes this.
  */
 #include <net/if.h>
@@ -31,6 +32,14 @@ struct link_info {
 /* 0 or -ENODEV or another errno; the text is left to the caller. */
 int link_get(struct link_sock *ls, const char *name, struct link_info *ret);
 int link_get_index(struct link_sock *ls, int index, struct link_info *ret);
+
+/* Adds a route with these flags of netlink; 0 or an errno, the text is left to the
+ * caller. */
+int link_route_new(struct link_sock *ls, const struct link_route *route, int flags,
+		   int oif);
+/* "<what> <destination> via <gateway> dev <device>: ..." */
+int link_route_error(struct link_sock *ls, struct err *e, int code, const char *what,
+		     const struct link_route *route);
 
 static inline bool link_flags_running(unsigned int flags)
 {
