@@ -1,11 +1,13 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The same measurements in a guest whose kernel has ip_vs, both balancers. The
-# guest is emulated: everything is slower, by a factor that is not the same for
-# all; only ratios are worth looking at.
+# guest is emulated, and its clock counts its instructions: a second is 250
+# million of them, on one CPU. So a rate is the inverse of the instructions that a
+# request costs, client, server and kernel together; it is the same in each run,
+# whatever else this machine does. It says nothing of caches and branches.
 
 LAB=$HERE/../lab/lab
-LAB_ROUNDS=${BENCH_LAB_ROUNDS:-5}
+LAB_ROUNDS=${BENCH_LAB_ROUNDS:-2}
 lab_is_up=
 
 lab_possible() {
@@ -19,7 +21,8 @@ lab_put() { # lab_put PATH: of the tree, at the same place in the guest's copy
 }
 
 lab_measure() {
-	"$LAB" exec n1 env FAIRLEAD=/usr/local/bin/fairlead BENCH_PREFIX=lab- BENCH_PLACE=lab \
+	"$LAB" exec n1 env FAIRLEAD=/usr/local/bin/fairlead BENCH_PREFIX=lab- \
+		BENCH_PLACE="lab, counted instructions" \
 		/root/fairlead/tests/bench/run --figures-only --rounds "$LAB_ROUNDS" \
 		--balancer nft --balancer ipvs vip
 }
@@ -27,10 +30,11 @@ lab_measure() {
 part_lab() {
 	local path
 	lab_possible || { progress "no lab: it needs an x86-64 machine and qemu-system-x86"; return; }
-	export LAB_RUN=/run/fairlead-lab-bench LAB_NETNS=fllabbench
+	export LAB_RUN=/run/fairlead-lab-bench LAB_NETNS=fllabbench LAB_BOOT_LIMIT=300
+	export LAB_ICOUNT=shift=2,sleep=off
 	"$LAB" prepare bookworm >&2
 	lab_is_up=1
-	"$LAB" up n1 --engine bookworm --mem 1536
+	"$LAB" up n1 --engine bookworm --mem 1536 --cpus 1
 	"$TESTS_ROOT/tests/image.sh" >/dev/null
 	for path in tests/engine tests/bench tests/lab/src tests/image.sh build/test-image; do
 		lab_put "$path"

@@ -10,7 +10,7 @@
 # and still true where others take CPU time away.
 
 AIM_VIP='>=0.95'
-SECONDS_EACH=1
+SECONDS_EACH=${BENCH_SECONDS:-1}
 
 vip_of() {
 	fairlead status --json | jq -r --arg name "$1" \
@@ -22,15 +22,13 @@ vip_known() { [[ $(vip_of "$1") == *.* ]]; }
 pid_of() { docker inspect -f '{{.State.Pid}}' "$1"; }
 addr_of() { docker inspect -f "{{(index .NetworkSettings.Networks \"$2\").IPAddress}}" "$1"; }
 
-# Gives a process (of this pid namespace) a CPU of its own, before others.
-prefer() { # prefer PID CPU
-	(($(nproc) < 2)) || taskset -a -p -c "$2" "$1"
-	renice -n -20 -p "$1"
-}
-
-prefer_server() { # prefer_server PID: of the machine
-	(($(nproc) < 2)) || host taskset -a -p -c 0 "$1"
-	host renice -n -20 -p "$1"
+# Gives a process a CPU of its own, before others, where the tools are there.
+# Prefixes for a process of the machine: host; of this pid namespace: nothing.
+prefer() { # prefer CPU PID [PREFIX...]
+	local cpu=$1 pid=$2
+	shift 2
+	(($(nproc) < 2)) || "$@" taskset -a -p -c "$cpu" "$pid" >/dev/null
+	! command -v renice >/dev/null || "$@" renice -n -20 -p "$pid" >/dev/null
 }
 
 # CPU time of a process, in microseconds.
@@ -59,7 +57,7 @@ measure() { # measure KEY SIDE METRIC SERVER_PID ADDR
 	local before after cpu count seconds
 	before=$(cpu_us "$4")
 	(
-		prefer "$BASHPID" 1 >/dev/null
+		prefer 1 "$BASHPID"
 		TIMEFORMAT='%U %S'
 		{ time "$3" "$5" >"$WORK/count"; } 2>"$WORK/cpu"
 	)
@@ -84,17 +82,20 @@ in_sandbox() { host nsenter -t "$1" -n "${@:2}"; }
 # ---- task -> VIP against task -> backend ---------------------------------------
 
 vip_round() { # vip_round KEY
-	local metric server addr vip name client
+	local metric server addr vip name client pids
 	docker run -d --name vip-server --network lead --label fairlead.service=vip \
-		"$IMAGE" okhttpd 80 server >/dev/null
+		"$IMAGE" okhttpd 80 server >/dev/null &
+	pids=("$!")
 	for name in A B; do
-		docker run -d --name "vip-$name" --network lead "$IMAGE" sleep 10000 >/dev/null
+		docker run -d --name "vip-$name" --network lead "$IMAGE" sleep 10000 >/dev/null &
+		pids+=("$!")
 	done
+	wait "${pids[@]}"
 	server=$(pid_of vip-server)
 	addr=$(addr_of vip-server lead)
 	wait_until 20 vip_known vip
 	vip=$(vip_of vip)
-	prefer_server "$server" >/dev/null
+	prefer 0 "$server" host
 	wait_until 10 in_sandbox "$(pid_of vip-A)" curl -s -m 1 -o /dev/null "http://$addr/"
 	wait_until 10 in_sandbox "$(pid_of vip-B)" curl -s -m 1 -o /dev/null "http://$vip/"
 	for metric in keepalive throughput connections; do
@@ -124,7 +125,7 @@ port_round() { # port_round KEY
 		"$IMAGE" okhttpd 80 B >/dev/null
 	for side in A B; do
 		server[$side]=$(pid_of "port-$side")
-		prefer_server "${server[$side]}" >/dev/null
+		prefer 0 "${server[$side]}" host
 		wait_until 10 outside curl -s -m 1 -o /dev/null "http://192.0.2.1:${port[$side]}/"
 	done
 	for metric in keepalive throughput connections; do

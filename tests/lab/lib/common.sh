@@ -13,6 +13,7 @@ LAB_PORTS=8                                 # agent channels per guest = paralle
 LAB_SUITES=(bullseye bookworm trixie sid)   # Debian suites whose Docker Engine is offered
 LAB_KERNEL_SUITE=${LAB_KERNEL_SUITE:-bookworm}
 LAB_CPU=${LAB_CPU:-qemu64,+rdrand,+ssse3,+sse4.1,+sse4.2,+popcnt,+aes}
+LAB_ICOUNT=${LAB_ICOUNT:-}                  # QEMU's -icount, such as shift=0,sleep=off
 LAB_APPEND=${LAB_APPEND:-}                  # more words for the kernel's command line
 LAB_BOOT_LIMIT=${LAB_BOOT_LIMIT:-90}        # seconds
 export LAB_CACHE LAB_RUN LAB_NETNS LAB_LAN LAB_KERNEL_SUITE

@@ -33,7 +33,7 @@ qemu_args() { # qemu_args NODE SUITE KERNEL MEM CPUS: fills the array qemu
 	[[ -e $image ]] || image=$kdir/vmlinuz
 	# shellcheck disable=SC2054 # QEMU's own commas
 	qemu=(qemu-system-x86_64 -name "$node"
-		-machine q35 -accel tcg,thread=multi -cpu "$LAB_CPU"
+		-machine q35 -cpu "$LAB_CPU"
 		-smp "$cpus" -m "$mem" -nodefaults -no-user-config -display none -no-reboot
 		-kernel "$image" -initrd "$kdir/initrd"
 		-append "norandmaps nokaslr mitigations=off tsc=reliable panic=-1 quiet console=ttyS0 $LAB_APPEND
@@ -48,6 +48,13 @@ qemu_args() { # qemu_args NODE SUITE KERNEL MEM CPUS: fills the array qemu
 		-device "virtio-net-pci,netdev=lan,mac=52:54:00:77:00:$(printf '%02x' "$n")"
 		-device virtio-rng-pci
 		-device virtio-serial-pci,max_ports=$((LAB_PORTS + 1)))
+	# Counting instructions: they move the guest's clock, whatever else this machine
+	# does. All the guest's CPUs take turns in one thread.
+	if [[ -n $LAB_ICOUNT ]]; then
+		qemu+=(-accel "tcg,thread=single" -icount "$LAB_ICOUNT")
+	else
+		qemu+=(-accel "tcg,thread=multi")
+	fi
 	for ((i = 0; i < LAB_PORTS; i++)); do
 		qemu+=(-chardev "socket,id=lab$i,path=$dir/lab.$i,server=on,wait=off"
 			-device "virtserialport,chardev=lab$i,name=lab.$i")
