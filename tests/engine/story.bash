@@ -4,6 +4,7 @@
 # services, their status, names, and who answers. `load story` after `load engine`.
 #
 #   network NAME [OPTION...]          docker network create, driver and IPAM ours
+#                                     (DRIVER: of this name)
 #   replica NAME SERVICE [OPTION...]  a container of the service (label
 #                                     fairlead.service) on network app that
 #                                     answers its own name on port 80
@@ -37,7 +38,8 @@ FOLLOW_LIMIT_MS=1000 # a few, really; the machine may be busy
 network() { # network NAME [OPTION...]
 	local name=$1
 	shift
-	docker network create -d fairlead --ipam-driver fairlead "$@" "$name" >/dev/null
+	docker network create -d "${DRIVER:-fairlead}" --ipam-driver "${DRIVER:-fairlead}" \
+		"$@" "$name" >/dev/null
 }
 
 container() { # container NAME [OPTION...]
