@@ -10,7 +10,7 @@ setup_file() {
 	engine_image
 	fairlead_start
 	machine_spawn "$MACHINE" server ip netns exec outside "$OKHTTPD" 8000 outside
-	machine_spawn "$MACHINE" dns ip netns exec outside "$PWD/outside-dns" 192.0.2.9
+	machine_spawn "$MACHINE" dns ip netns exec outside "$TESTS_ROOT/tests/engine/outside-dns" 192.0.2.9
 	wait_until 5 host "$OKHTTPD" get 192.0.2.9 8000
 }
 

@@ -90,7 +90,7 @@ teardown() { engine_logs_on_failure; }
 }
 
 @test "all other names go to Docker's resolver, and from there to outside" {
-	machine_spawn "$MACHINE" dns ip netns exec outside "$PWD/outside-dns" 192.0.2.9
+	machine_spawn "$MACHINE" dns ip netns exec outside "$TESTS_ROOT/tests/engine/outside-dns" 192.0.2.9
 	wait_until 5 host dig +time=1 +tries=1 @192.0.2.9 www.example
 	[[ $(ask client web2) == "$(addr web2)" ]]
 	[[ $(ask client web2 +tcp) == "$(addr web2)" ]]
