@@ -96,6 +96,10 @@ TEST_HELP := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 WRAP_test_desired_fail := db_commit db_run db_step malloc calloc realloc strdup log_write
 WRAP_test_names := dns_server_new dns_server_free dns_server_add dns_server_del \
 	dns_server_set_client
+WRAP_NODE := actual_new actual_free actual_start actual_network_add actual_network_state \
+	actual_endpoint_adopt actual_endpoint_leave actual_service actual_port \
+	actual_repairs dns_server_new dns_server_free dns_server_set_client db_commit
+WRAP_test_node := $(WRAP_NODE) registry_deadline registry_expire
 
 comma := ,
 define test_rule

@@ -21,6 +21,7 @@
 #define KERNEL_LIMIT	  4096
 #define LOOP_LIMIT	  65536
 #define TIMER_ACCURACY_US 1000 /* 0 would mean a quarter of a second */
+#define RETRY_MS	  1000 /* after the database has failed */
 
 static_assert(ACTUAL_KEY_SIZE == STORE_KEY_SIZE, "a sandbox key fits everywhere");
 
@@ -29,10 +30,13 @@ struct node {
 	struct mailbox *loop;
 	struct worker *store;
 	struct worker *kernel;
-	struct desired *desired; /* Thread: store */
-	sd_event_source *expiry; /* Thread: store */
-	struct actual *actual;	 /* Thread: kernel */
-	struct names *names;	 /* Thread: loop */
+	struct desired *desired;     /* Thread: store */
+	sd_event_source *expiry;     /* Thread: store */
+	uint64_t expiry_pause_ms;    /* not before; Thread: store */
+	sd_event_source *retry;	     /* of lost; Thread: store */
+	TAILQ_HEAD(, lost_job) lost; /* they wait; Thread: store */
+	struct actual *actual;	     /* Thread: kernel */
+	struct names *names;	     /* Thread: loop */
 };
 
 /* --- changes: store -> kernel and loop ---------------------------------------------- */
@@ -167,9 +171,12 @@ static void on_task_removed(void *ctx, const char *key)
 	node_post_loop(tj->node, &tj->job);
 }
 
+/* Docker will not speak of it again: this is tried until it is done. */
 struct lost_job {
 	struct job job;
+	TAILQ_ENTRY(lost_job) link;
 	struct node *node;
+	bool told; /* the error */
 	char endpoint[NETWORK_ID_SIZE];
 };
 
@@ -177,17 +184,48 @@ static void lost_run(struct job *job)
 {
 	struct lost_job *lj = CONTAINER_OF(job, struct lost_job, job);
 	struct desired *d = lj->node->desired;
-	int r = job->err.code;
+	int r = desired_attempt_begin(d, &job->err);
 
-	if (r == 0)
-		r = desired_attempt_begin(d, &job->err);
 	if (r == 0) {
 		r = desired_endpoint_leave(d, lj->endpoint, &job->err);
 		r = desired_attempt_end(d, r, &job->err);
 	}
-	if (r < 0 && r != -ECANCELED)
-		log_error("lost endpoint ep=%.12s: %s", lj->endpoint, job->err.text);
-	free(lj);
+	job->err.code = r;
+}
+
+static void lost_done(struct job *job)
+{
+	struct lost_job *lj = CONTAINER_OF(job, struct lost_job, job);
+	struct node *n = lj->node;
+
+	if (job->err.code == 0 || job->err.code == -ECANCELED) {
+		free(lj);
+		return;
+	}
+	if (!lj->told)
+		log_error("lost endpoint ep=%.12s, trying again: %s", lj->endpoint,
+			  job->err.text);
+	lj->told = true;
+	if (TAILQ_EMPTY(&n->lost)) {
+		(void)sd_event_source_set_time_relative(n->retry, RETRY_MS * 1000);
+		(void)sd_event_source_set_enabled(n->retry, SD_EVENT_ONESHOT);
+	}
+	TAILQ_INSERT_TAIL(&n->lost, lj, link);
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct node *n = userdata;
+	struct lost_job *lj;
+
+	(void)source;
+	(void)usec;
+	while ((lj = TAILQ_FIRST(&n->lost))) {
+		TAILQ_REMOVE(&n->lost, lj, link);
+		lj->job.err = (struct err){0};
+		node_post_store_always(n, &lj->job);
+	}
+	return 0;
 }
 
 static void on_endpoint_lost(void *ctx, const char *endpoint)
@@ -200,6 +238,7 @@ static void on_endpoint_lost(void *ctx, const char *endpoint)
 	}
 	lj->node = ctx;
 	lj->job.run = lost_run;
+	lj->job.done = lost_done;
 	(void)str_copy(lj->endpoint, sizeof(lj->endpoint), endpoint);
 	node_post_store_always(lj->node, &lj->job);
 }
@@ -297,20 +336,35 @@ static void collect_endpoint(void *ctx, const struct actual_endpoint *ep)
 	TAILQ_INSERT_TAIL(&rs->endpoints, re, link);
 }
 
+/* A batch of its own, outside of the mailbox. */
+static int expire(struct node *n)
+{
+	struct desired *d = n->desired;
+	struct err e = {0};
+	int r = desired_batch_begin(d, &e);
+
+	if (r < 0) {
+		log_error("%s", e.text);
+		return r;
+	}
+	r = desired_attempt_begin(d, &e);
+	if (r == 0)
+		r = desired_attempt_end(
+			d, registry_expire(desired_registry(d), clock_ms(), &e), &e);
+	if (r < 0)
+		log_error("%s", e.text);
+	return desired_batch_end(d, &e) < 0 ? -EIO : r; /* logs */
+}
+
 static int on_expiry(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct node *n = userdata;
-	struct err e = {0};
-	int r = desired_batch_begin(n->desired, &e);
+	int r = expire(n);
 
 	(void)source;
 	(void)usec;
-	if (r == 0) {
-		r = registry_expire(desired_registry(n->desired), clock_ms(), &e);
-		(void)desired_batch_end(n->desired, &e); /* logs */
-	}
-	if (r < 0)
-		log_error("%s", e.text);
+	/* What is due stays due: without a pause this would go round and round. */
+	n->expiry_pause_ms = r < 0 ? clock_ms() + RETRY_MS : 0;
 	node_arm_expiry(n);
 	return 0;
 }
@@ -323,6 +377,8 @@ void node_arm_expiry(struct node *n)
 		(void)sd_event_source_set_enabled(n->expiry, SD_EVENT_OFF);
 		return;
 	}
+	if (at < n->expiry_pause_ms)
+		at = n->expiry_pause_ms;
 	(void)sd_event_source_set_time(n->expiry, at * 1000);
 	(void)sd_event_source_set_enabled(n->expiry, SD_EVENT_ONESHOT);
 }
@@ -340,8 +396,12 @@ static int store_start(void *ctx, sd_event *event, struct err *e)
 		return r;
 	r = sd_event_add_time(event, &n->expiry, CLOCK_MONOTONIC, UINT64_MAX,
 			      TIMER_ACCURACY_US, on_expiry, n);
+	if (r >= 0)
+		r = sd_event_add_time_relative(event, &n->retry, CLOCK_MONOTONIC, 0,
+					       TIMER_ACCURACY_US, on_retry, n);
 	if (r < 0)
 		return err_sys(e, r, "timer");
+	(void)sd_event_source_set_enabled(n->retry, SD_EVENT_OFF);
 	rs = calloc(1, sizeof(*rs));
 	if (!rs)
 		return err_sys(e, -ENOMEM, "start");
@@ -364,6 +424,13 @@ static void store_stop(void *ctx)
 {
 	struct node *n = ctx;
 
+	struct lost_job *lj;
+
+	while ((lj = TAILQ_FIRST(&n->lost))) {
+		TAILQ_REMOVE(&n->lost, lj, link);
+		free(lj);
+	}
+	sd_event_source_disable_unref(TAKE(n->retry));
 	sd_event_source_disable_unref(TAKE(n->expiry));
 	desired_free(TAKE(n->desired));
 }
@@ -420,6 +487,7 @@ int node_new(sd_event *event, const struct node_config *config, struct node **re
 
 	if (!n)
 		return err_sys(e, -ENOMEM, "node");
+	TAILQ_INIT(&n->lost);
 	n->config = *config;
 	n->config.desired.changes = on_changes;
 	n->config.desired.ctx = n;
