@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -281,6 +282,25 @@ static int make_dir(const char *path, mode_t mode, struct err *e)
 	return 0;
 }
 
+/* A task takes about seven: its namespace, netlink sockets, sockets for its names. The
+ * usual soft limit of 1024 is for programs that call select(), as nobody does here. */
+static void raise_fd_limit(void)
+{
+	struct rlimit limit;
+	rlim_t before;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return; /* cannot fail */
+	before = limit.rlim_cur;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warning("file descriptors: %s, the limit stays at %llu",
+			    strerrordesc_np(errno), (unsigned long long)before);
+	else
+		log_debug("file descriptors limit=%llu before=%llu",
+			  (unsigned long long)limit.rlim_max, (unsigned long long)before);
+}
+
 static int start_node(struct daemon *d, struct err *e)
 {
 	const struct config *c = &d->config;
@@ -308,6 +328,7 @@ static int start(struct daemon *d, struct err *e)
 {
 	int r = make_dir(d->config.state_dir, 0700, e);
 
+	raise_fd_limit();
 	if (r == 0)
 		r = make_dir(d->config.run_dir, 0755, e);
 	if (r == 0)
