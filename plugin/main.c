@@ -14,6 +14,7 @@
 #include "plugin/discovery.h"
 #include "plugin/engine.h"
 #include "plugin/node.h"
+#include "plugin/pulse.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -32,6 +33,8 @@
 #define CONTROL_BODY_LIMIT (64U << 10)
 #define CONNECTION_LIMIT   1024
 #define SOCKET_MODE	   0660
+#define PULSE_PERIOD_MS	   10000
+#define PULSE_LIMIT	   5 /* more than 45 s: then systemd may end us */
 #define DRAIN_POLL_US	   10000
 #define DRAIN_LIMIT_US	   10000000 /* Docker sends SIGKILL 10 s after SIGTERM */
 
@@ -44,6 +47,7 @@ struct daemon {
 	struct calls calls;
 	struct control *control;
 	struct engine *engine;
+	struct pulse *pulse;
 	struct http_server *plugin_server;
 	struct http_server *control_server;
 	sd_event_source *drain;
@@ -184,7 +188,48 @@ static void quit(struct daemon *d, int result)
 	(void)sd_event_exit(d->event, 0); /* the loop runs: this is called from it */
 }
 
-/* What was there before is in place: now Docker may come. */
+/* --- watchdog --------------------------------------------------------------------------
+ */
+
+/* Under systemd the loop tells the watchdog that it turns, as long as the workers do. */
+static void on_pulse(void *ctx, bool alive)
+{
+	struct daemon *d = ctx;
+
+	if (sd_event_set_watchdog(d->event, alive) < 0)
+		log_warning("no watchdog");
+}
+
+static void post_store(void *ctx, struct job *job)
+{
+	node_post_store_always(((struct daemon *)ctx)->node, job);
+}
+
+static void post_kernel(void *ctx, struct job *job)
+{
+	node_post_kernel(((struct daemon *)ctx)->node, job);
+}
+
+static void post_loop(void *ctx, struct job *job)
+{
+	node_post_loop(((struct daemon *)ctx)->node, job);
+}
+
+static int watch_workers(struct daemon *d, struct err *e)
+{
+	const struct pulse_config config = {
+		.period_ms = PULSE_PERIOD_MS,
+		.limit = PULSE_LIMIT,
+		.count = 2,
+		.workers = {{"store", post_store}, {"kernel", post_kernel}},
+		.post_loop = post_loop,
+		.changed = on_pulse,
+		.ctx = d};
+
+	return pulse_new(d->event, &config, &d->pulse, e);
+}
+
+/* What was there before is in place (which may take long): now Docker may come. */
 static void on_ready(void *ctx, const struct err *state)
 {
 	const struct engine_callbacks callbacks = {on_container, on_event,
@@ -196,6 +241,8 @@ static void on_ready(void *ctx, const struct err *state)
 	if (state->code < 0)
 		log_error("starting all the same: %s", state->text);
 	r = engine_new(d->event, d->config.docker_host, &callbacks, &d->engine, &e);
+	if (r == 0)
+		r = watch_workers(d, &e);
 	if (r == 0)
 		r = serve_plugin(d, &e);
 	if (r < 0) {
@@ -361,6 +408,7 @@ static void stop(struct daemon *d)
 {
 	engine_free(d->engine);
 	node_free(d->node);
+	pulse_free(d->pulse); /* the node held its jobs */
 	http_server_free(d->plugin_server);
 	http_server_free(d->control_server);
 	control_free(d->control);
