@@ -33,6 +33,7 @@ static const char *const schema_steps[] = {
 	" proto INTEGER NOT NULL, host_addr BLOB, host_port INTEGER NOT NULL,"
 	" port INTEGER NOT NULL);"
 	"CREATE INDEX publication_endpoint ON publication(endpoint);",
+	"ALTER TABLE network ADD COLUMN space TEXT NOT NULL DEFAULT '';",
 };
 
 enum statement {
@@ -57,11 +58,11 @@ enum statement {
 
 static const char *const sql[] = {
 	[ST_NETWORK_PUT] =
-		"INSERT INTO network VALUES(?1,?2,?3,?4) ON CONFLICT(id) DO UPDATE SET"
-		" internal=?2, mtu=?3, no_vip_reason=?4",
+		"INSERT INTO network VALUES(?1,?2,?3,?4,?5) ON CONFLICT(id) DO UPDATE SET"
+		" internal=?2, mtu=?3, no_vip_reason=?4, space=?5",
 	[ST_NETWORK_DEL] = "DELETE FROM network WHERE id=?1",
 	[ST_NETWORK_EACH] =
-		"SELECT id, internal, mtu, no_vip_reason FROM network ORDER BY id",
+		"SELECT id, internal, mtu, no_vip_reason, space FROM network ORDER BY id",
 	[ST_SUBNET_ADD] = "INSERT INTO subnet VALUES(?1,?2,?3,?4,?5,?6,?7)",
 	[ST_SUBNET_CLEAR] = "DELETE FROM subnet WHERE network=?1",
 	[ST_SUBNET_EACH] =
@@ -229,6 +230,7 @@ int driver_store_network_put(struct driver_store *s, const struct store_network 
 	db_bind_int(st, 2, n->config.internal);
 	db_bind_int(st, 3, n->config.mtu);
 	db_bind_text(st, 4, n->no_vip_reason);
+	db_bind_text(st, 5, n->space);
 	r = db_run(st, e);
 	if (r == 0)
 		r = run_id(s, ST_SUBNET_CLEAR, n->config.id, e);
@@ -347,6 +349,8 @@ static int load_network(struct driver_store *s, const struct driver_store_loader
 	r = db_col_copy(st, 0, n->config.id, sizeof(n->config.id), e);
 	if (r == 0)
 		r = db_col_copy(st, 3, n->no_vip_reason, sizeof(n->no_vip_reason), e);
+	if (r == 0)
+		r = db_col_copy(st, 4, n->space, sizeof(n->space), e);
 	if (r == 0)
 		r = load_subnets(s, &n->config, e);
 	if (r == 0)

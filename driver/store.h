@@ -15,6 +15,7 @@
 
 #define STORE_KEY_SIZE	  256 /* path of a sandbox key */
 #define STORE_OPTIONS_MAX 128
+#define STORE_SPACE_SIZE  128 /* an address space's name */
 
 struct store_option {
 	char *name; /* owned */
@@ -29,7 +30,8 @@ struct store_options {
 struct store_network {
 	UT_hash_handle hh; /* for the owner's map by config.id */
 	struct network_config config;
-	char no_vip_reason[128]; /* why it has no VIP range, "" if it has */
+	char no_vip_reason[128];      /* why it has no VIP range, "" if it has */
+	char space[STORE_SPACE_SIZE]; /* its pools are of this one, "": not known */
 	struct store_options options;
 };
 

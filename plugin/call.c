@@ -42,7 +42,8 @@ struct call {
 		struct api_address_release address_release;
 	} in;
 	union {
-		struct network_config network;
+		struct desired_network made;
+		struct network_config gone;
 		struct desired_created created;
 		struct {
 			struct desired_joined desired;
@@ -95,20 +96,25 @@ static void free_network_create(struct call *c)
 
 static int store_network_create(struct call *c, struct err *e)
 {
-	return desired_network_create(store_of(c), &c->in.network_create, &c->out.network,
+	return desired_network_create(store_of(c), &c->in.network_create, &c->out.made,
 				      e);
 }
 
 static int kernel_network_create(struct call *c, struct err *e)
 {
-	return actual_network_add(kernel_of(c), &c->out.network, e);
+	const struct desired_network *made = &c->out.made;
+	int r = 0;
+
+	for (unsigned int i = 0; r == 0 && i < made->ghost_count; i++)
+		r = actual_network_del(kernel_of(c), &made->ghosts[i], e);
+	return r < 0 ? r : actual_network_add(kernel_of(c), &made->config, e);
 }
 
 static int undo_network_create(struct call *c, struct err *e)
 {
 	struct network_config gone;
 
-	return desired_network_delete(store_of(c), c->out.network.id, &gone, e);
+	return desired_network_delete(store_of(c), c->out.made.config.id, &gone, e);
 }
 
 static int decode_network_id(struct call *c, const char *body, size_t len, struct err *e)
@@ -118,13 +124,13 @@ static int decode_network_id(struct call *c, const char *body, size_t len, struc
 
 static int store_network_delete(struct call *c, struct err *e)
 {
-	return desired_network_delete(store_of(c), c->in.network.network, &c->out.network,
+	return desired_network_delete(store_of(c), c->in.network.network, &c->out.gone,
 				      e);
 }
 
 static int kernel_network_delete(struct call *c, struct err *e)
 {
-	return actual_network_del(kernel_of(c), &c->out.network, e);
+	return actual_network_del(kernel_of(c), &c->out.gone, e);
 }
 
 static int decode_allocate(struct call *c, const char *body, size_t len, struct err *e)

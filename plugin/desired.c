@@ -419,6 +419,8 @@ int desired_new(const struct desired_config *config, struct desired **ret, struc
 	d->config = *config;
 	TAILQ_INIT(&d->changes);
 	r = open_all(d, e);
+	if (r == 0)
+		r = desired_drop_forgotten(d, e);
 	if (r < 0) {
 		desired_free(d);
 		return r;
@@ -523,7 +525,8 @@ void desired_visit(struct desired *d, const struct desired_visitor *visitor)
 	struct actual_endpoint endpoint;
 
 	for (struct store_network *n = d->networks; n; n = n->hh.next)
-		visitor->network(visitor->ctx, &n->config);
+		if (!desired_is_forgotten(d, n))
+			visitor->network(visitor->ctx, &n->config);
 	for (struct store_endpoint *ep = d->endpoints; ep; ep = ep->hh.next) {
 		if (!ep->sandbox_key[0])
 			continue;

@@ -78,9 +78,18 @@ int desired_attempt_end(struct desired *d, int result, struct err *e);
 struct ipam *desired_ipam(struct desired *d);
 struct registry *desired_registry(struct desired *d);
 
-/* Known id: updated. ret: what the kernel shall make. */
+#define DESIRED_GHOST_NETWORKS_MAX NETWORK_SUBNETS_MAX
+
+struct desired_network {
+	struct network_config config; /* what the kernel shall make */
+	/* before that, what it shall remove: networks that Docker forgot */
+	unsigned int ghost_count;
+	struct network_config ghosts[DESIRED_GHOST_NETWORKS_MAX];
+};
+
+/* Known id: updated. -EEXIST: another network has some of its addresses. */
 int desired_network_create(struct desired *d, const struct api_network_create *rq,
-			   struct network_config *ret, struct err *e);
+			   struct desired_network *ret, struct err *e);
 /* Unknown id: success, ret has only the id. */
 int desired_network_delete(struct desired *d, const char *id, struct network_config *ret,
 			   struct err *e);

@@ -47,6 +47,15 @@ void desired_forget_network(struct desired *d, struct store_network *n);
 int desired_keep_endpoint(struct desired *d, struct store_endpoint *ep, struct err *e);
 void desired_forget_endpoint(struct desired *d, struct store_endpoint *ep);
 
+/* Makes place for the pools of a network that is not kept yet: ghosts that have them are
+ * deleted and put into ret. -EEXIST: a network that is no ghost has some of them. */
+int desired_take_pools(struct desired *d, const struct store_network *n,
+		       struct desired_network *ret, struct err *e);
+/* Its pools are given back, and it has no endpoints. */
+bool desired_is_forgotten(const struct desired *d, const struct store_network *n);
+/* Deletes the forgotten ones, in a batch of its own; for the start. */
+int desired_drop_forgotten(struct desired *d, struct err *e);
+
 /* The options that are for us; -E2BIG, -ENOMEM. */
 int desired_copy_options(const struct api_options *from, struct store_options *to,
 			 struct err *e);

@@ -163,6 +163,10 @@ static int add_subnets(struct desired *d, struct network_config *c,
 			return err_set(e, -E2BIG,
 				       "network %.12s: more than %u address pools", c->id,
 				       NETWORK_SUBNETS_MAX);
+		if (pools[i].pool.prefix == 0) /* --ipam-driver null */
+			return err_set(e, -EINVAL,
+				       "network %.12s: all addresses are no address pool",
+				       c->id);
 		s->pool = cidr_network(&pools[i].pool);
 		s->gateway = pools[i].gateway.addr;
 		r = find_vip_range(d, pools[i].space, s, w, e);
@@ -208,6 +212,18 @@ static const char *no_vip_reason(const struct network_config *c,
 	return w->ours ? "the network's pool has no VIP range" : NOT_OUR_IPAM;
 }
 
+/* A network that says it is of our local space, and is not, cannot be told from a ghost
+ * later: its space is not known. */
+static void fill_space(const struct api_network_create *rq, const struct vip_wishes *w,
+		       struct store_network *n)
+{
+	const char *space =
+		rq->pools.count4 ? rq->pools.ipv4[0].space : rq->pools.ipv6[0].space;
+
+	if (w->ours || strcmp(space, IPAM_SPACE_LOCAL) != 0)
+		(void)str_copy(n->space, sizeof(n->space), space); /* same size */
+}
+
 static int fill_network(struct desired *d, const struct api_network_create *rq,
 			struct store_network *n, struct err *e)
 {
@@ -231,6 +247,8 @@ static int fill_network(struct desired *d, const struct api_network_create *rq,
 	if (r == 0)
 		r = check_wishes_used(&w, e);
 	if (r == 0)
+		fill_space(rq, &w, n);
+	if (r == 0)
 		r = desired_copy_options(generic, &n->options, e);
 	if (r == 0)
 		r = str_copy(n->no_vip_reason, sizeof(n->no_vip_reason),
@@ -239,7 +257,7 @@ static int fill_network(struct desired *d, const struct api_network_create *rq,
 }
 
 int desired_network_create(struct desired *d, const struct api_network_create *rq,
-			   struct network_config *ret, struct err *e)
+			   struct desired_network *ret, struct err *e)
 {
 	struct store_network *old = desired_find_network(d, rq->network);
 	struct store_network *n = calloc(1, sizeof(*n));
@@ -247,7 +265,10 @@ int desired_network_create(struct desired *d, const struct api_network_create *r
 
 	if (!n)
 		return err_sys(e, -ENOMEM, "network %.12s", rq->network);
+	ret->ghost_count = 0;
 	r = fill_network(d, rq, n, e);
+	if (r == 0)
+		r = desired_take_pools(d, n, ret, e);
 	if (r == 0)
 		r = driver_store_network_put(d->store, n, e);
 	if (r == 0)
@@ -256,7 +277,7 @@ int desired_network_create(struct desired *d, const struct api_network_create *r
 		store_network_free(n);
 		return r;
 	}
-	*ret = n->config;
+	ret->config = n->config;
 	if (old)
 		desired_forget_network(d, old);
 	return desired_keep_network(d, n, e);

@@ -416,6 +416,9 @@ struct net_request {
 	const char *pools[POOLS_MAX]; /* with their gateways' prefix: "10.1.0.1/24" */
 	const char *options[OPTIONS_MAX * 2]; /* name, value, ... */
 	struct network_config config;	      /* the answer */
+	unsigned int ghost_count;
+	char ghost[NETWORK_ID_SIZE]; /* the last one */
+	const char *space;	     /* NULL: our local one */
 };
 
 /* No memory is asked for: that may be what fails. */
@@ -443,7 +446,8 @@ static inline unsigned int fill_pools(const struct net_request *rq, bool v6,
 		assert_int_equal(cidr_parse(rq->pools[i], &gateway), 0);
 		if ((gateway.addr.family == AF_INET6) != v6)
 			continue;
-		(void)str_copy(list[n].space, sizeof(list[n].space), IPAM_SPACE_LOCAL);
+		(void)str_copy(list[n].space, sizeof(list[n].space),
+			       rq->space ? rq->space : IPAM_SPACE_LOCAL);
 		list[n].pool = cidr_network(&gateway);
 		list[n++].gateway = gateway;
 	}
@@ -457,6 +461,8 @@ static inline int verb_network_create(struct desired *d, void *arg, struct err *
 	struct api_pool v6[POOLS_MAX] = {0};
 	struct api_network_create api = {.options.internal = rq->internal};
 	struct api_option options[OPTIONS_MAX];
+	struct desired_network made = {0};
+	int r;
 
 	(void)snprintf(api.network, sizeof(api.network), "%s", rq->id);
 	api.pools.count4 = fill_pools(rq, false, v4);
@@ -464,7 +470,14 @@ static inline int verb_network_create(struct desired *d, void *arg, struct err *
 	api.pools.ipv4 = v4;
 	api.pools.ipv6 = v6;
 	api.options.generic = make_options(options, rq->options);
-	return desired_network_create(d, &api, &rq->config, e);
+	r = desired_network_create(d, &api, &made, e);
+	rq->config = made.config;
+	rq->ghost_count = made.ghost_count;
+	rq->ghost[0] = '\0';
+	if (made.ghost_count)
+		memcpy(rq->ghost, made.ghosts[made.ghost_count - 1].id,
+		       sizeof(rq->ghost));
+	return r;
 }
 
 static inline int verb_network_delete(struct desired *d, void *arg, struct err *e)

@@ -50,6 +50,7 @@ static void test_network_refused(void **state)
 		const char *text;
 	} cases[] = {
 		{{.id = NET}, -EINVAL, "no address pool"},
+		{{.id = NET, .pools = {"10.1.0.1/0"}}, -EINVAL, "all addresses"},
 		{{.id = NET, .pools = {POOL}, .options = {"mtu", "67"}}, -EINVAL, "=67"},
 		{{.id = NET, .pools = {POOL}, .options = {"mtu", "65536"}},
 		 -EINVAL,
@@ -140,6 +141,162 @@ static void assert_reason(struct fixture *f, const char *id, const char *part)
 	desired_each_network(f->d, note_reason, &r);
 	if (part ? !strstr(r.text, part) : r.text[0])
 		fail_msg("reason of %s: %s", id, r.text);
+}
+
+static int verb_pool_release(struct desired *d, void *arg, struct err *e)
+{
+	return ipam_pool_release(desired_ipam(d), arg, e);
+}
+
+#define POOL_ID IPAM_SPACE_LOCAL "/10.1.0.0/24"
+
+/* A pool is one network's: what is not a ghost keeps it. */
+static void test_network_keeps_its_pool(void **state)
+{
+	static const struct {
+		const char *space; /* of the newcomer */
+		const char *pool;
+	} cases[] = {
+		{"LocalDefault", "10.1.0.1/24"},
+		{"LocalDefault", "10.1.0.1/25"},
+		{"LocalDefault", "10.1.0.129/25"},
+		{"LocalDefault", "10.1.0.1/16"},
+		{NULL, "10.1.0.1/24"},
+		{"", "10.1.0.1/24"},
+		{IPAM_SPACE_GLOBAL, "10.1.0.1/24"},
+	};
+	static const char *const spaces[] = {NULL, "LocalDefault"};
+	struct fixture *f = *state;
+	struct net_request rq = {.id = NET, .pools = {"fd00:1::1/64", POOL}};
+
+	assert_run(run(f, verb_pool, "10.1.0.0/24"));
+	for (size_t s = 0; s < ARRAY_SIZE(spaces); s++) {
+		rq.space = spaces[s];
+		assert_run(run(f, verb_network_create, &rq));
+		assert_run(create_endpoint(f, NET, "ep1", "10.1.0.2"));
+		for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+			struct net_request second = {.id = "net2",
+						     .pools = {cases[i].pool},
+						     .space = cases[i].space};
+
+			assert_int_equal(run(f, verb_network_create, &second), -EEXIST);
+			assert_error_text("overlaps 10.1.0.0/24 of network net1");
+			assert_int_equal(f->follower.network_count, 1);
+		}
+		assert_run(run(f, verb_endpoint_delete, "ep1"));
+		/* Without endpoints too, of another address management. */
+		rq.id = "net2";
+		rq.pools[0] = POOL;
+		rq.pools[1] = NULL;
+		rq.space = spaces[s] ? IPAM_SPACE_GLOBAL : "LocalDefault";
+		assert_int_equal(run(f, verb_network_create, &rq), -EEXIST);
+		assert_run(create_network(f, "net3", "10.1.1.1/24")); /* a neighbour */
+		assert_run(run(f, verb_network_delete, "net3"));
+		assert_run(run(f, verb_network_delete, NET));
+		rq = (struct net_request){.id = NET, .pools = {"fd00:1::1/64", POOL}};
+	}
+}
+
+struct next_request {
+	bool release;
+	bool pool_again;
+	struct net_request *network;
+};
+
+/* In one batch: in between, a start would drop the ghost. */
+static int verb_next(struct desired *d, void *arg, struct err *e)
+{
+	struct next_request *rq = arg;
+	int r = rq->release ? verb_pool_release(d, POOL_ID, e) : 0;
+
+	if (r == 0 && rq->pool_again)
+		r = verb_pool(d, "10.1.0.0/24", e);
+	return r < 0 ? r : verb_network_create(d, rq->network, e);
+}
+
+/* Docker forgot the first network: its pool was given back and given again. */
+static void test_ghost_network_is_replaced(void **state)
+{
+	static const struct {
+		const char *space;
+		bool pool_again;
+		const char *next; /* gateway of the new one */
+	} cases[] = {
+		{NULL, true, "10.1.0.1/24"},
+		{NULL, false, "10.1.0.1/25"},
+		{"LocalDefault", false, "10.1.0.1/24"},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct net_request ghost = {
+			.id = "ghost", .pools = {POOL}, .space = cases[i].space};
+		struct net_request next = {
+			.id = "next", .pools = {cases[i].next}, .space = cases[i].space};
+		struct next_request rq = {!cases[i].space, cases[i].pool_again, &next};
+
+		if (!cases[i].space)
+			assert_run(run(f, verb_pool, "10.1.0.0/24"));
+		assert_run(run(f, verb_network_create, &ghost));
+		assert_int_equal(ghost.ghost_count, 0);
+		assert_run(run(f, verb_next, &rq));
+		assert_int_equal(next.ghost_count, 1);
+		assert_string_equal(next.ghost, "ghost");
+		assert_int_equal(f->follower.network_count, 1);
+		assert_string_equal(f->follower.networks[0].id, "next");
+		assert_run(run(f, verb_network_delete, "next"));
+		if (cases[i].pool_again)
+			assert_run(run(f, verb_pool_release, POOL_ID));
+	}
+}
+
+/* Two ranges of one subnet are two pools: the first network is none that was forgotten.
+ */
+static void test_sub_pools_are_no_ghosts(void **state)
+{
+	struct fixture *f = *state;
+	struct ipam_pool_request rq = {.space = IPAM_SPACE_LOCAL,
+				       .pool = "10.1.0.0/24",
+				       .sub_pool = "10.1.0.0/26",
+				       .vip_range = ""};
+	struct ipam_pool_answer answer;
+	struct err e = {0};
+
+	assert_int_equal(desired_batch_begin(f->d, &e), 0);
+	assert_int_equal(ipam_pool_request(desired_ipam(f->d), &rq, &answer, &e), 0);
+	rq.sub_pool = "10.1.0.64/26";
+	assert_int_equal(ipam_pool_request(desired_ipam(f->d), &rq, &answer, &e), 0);
+	assert_int_equal(desired_batch_end(f->d, &e), 0);
+	assert_run(create_network(f, NET, POOL));
+	assert_int_equal(create_network(f, "net2", POOL), -EEXIST);
+	assert_int_equal(f->follower.network_count, 1);
+}
+
+/* Nobody asks for the ghost's pool: it goes at the next start. */
+static void test_ghost_network_goes_at_start(void **state)
+{
+	struct fixture *f = *state;
+	struct net_request foreign = {
+		.id = "foreign", .pools = {"10.3.0.1/24"}, .space = "LocalDefault"};
+
+	assert_run(run(f, verb_pool, "10.1.0.0/24"));
+	assert_run(run(f, verb_pool, "10.2.0.0/24"));
+	assert_run(run(f, verb_pool, "10.4.0.0/24"));
+	assert_run(create_network(f, "ghost", POOL));
+	assert_run(create_network(f, "alive", "10.2.0.1/24"));
+	assert_run(create_network(f, "busy", "10.4.0.1/24"));
+	assert_run(create_endpoint(f, "busy", "ep1", "10.4.0.2"));
+	assert_run(run(f, verb_network_create, &foreign));
+	assert_run(run(f, verb_pool_release, IPAM_SPACE_LOCAL "/10.4.0.0/24"));
+	assert_int_equal(f->follower.network_count, 4);
+	assert_run(run(f, verb_pool_release, POOL_ID));
+	restart(f);
+	follow_visit(&f->follower, f->d);
+	assert_int_equal(f->follower.network_count, 3);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_string_not_equal(f->follower.networks[i].id, "ghost");
+	assert_reason(f, "ghost", NULL); /* not there */
+	assert_reason(f, "foreign", "not from fairlead");
 }
 
 /* Pools that are not ours have VIPs where the user says so. */
@@ -425,7 +582,7 @@ static void test_ghosts(void **state)
 	struct net_request net = {.id = NET, .pools = {POOL, "fd00:1::1/64"}};
 
 	assert_run(run(f, verb_network_create, &net));
-	assert_run(create_network(f, "net2", "10.1.0.1/24"));
+	assert_run(create_network(f, "net2", "10.2.0.1/24"));
 	assert_run(create_endpoint(f, NET, "e1", "10.1.0.2"));
 	assert_run(create_endpoint(f, "net2", "other", "10.1.0.2"));
 	assert_run(run(f, verb_endpoint_create, &six));
@@ -788,6 +945,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_state(test_network),
 		with_state(test_network_refused),
+		with_state(test_network_keeps_its_pool),
+		with_state(test_ghost_network_is_replaced),
+		with_state(test_sub_pools_are_no_ghosts),
+		with_state(test_ghost_network_goes_at_start),
 		with_state(test_foreign_vip_range),
 		with_state(test_vip_range_of_two_pools),
 		with_state(test_own_vip_range),
