@@ -12,6 +12,7 @@
 #include "driver/firewall.h"
 
 #include "plugin/base/mem.h"
+#include "plugin/base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,7 @@
 #define PRIORITY_RAW	(-300)
 #define PRIORITY_FILTER 0
 #define PRIORITY_SRCNAT 100
+#define CHAIN_SIZE	32 /* "hairpin-" and 12 characters */
 #define ACCEPT_COMMENT	"fairlead"
 #define DOCKER_TABLE	"filter"
 #define DOCKER_CHAIN	"DOCKER-USER"
@@ -185,7 +187,7 @@ static void hairpin_chain(const struct network_config *c, char *buf, size_t size
 static void add_network(struct nft_batch *b, const struct network_config *c)
 {
 	char uplink[IFNAMSIZ];
-	char chain[32];
+	char chain[CHAIN_SIZE];
 	const struct nft_value key = {.type = NFT_TYPE_IFNAME, .name = uplink};
 	const struct nft_value value = {.type = NFT_TYPE_VERDICT, .name = chain};
 
@@ -211,7 +213,7 @@ static void add_network(struct nft_batch *b, const struct network_config *c)
 static void del_network(struct nft_batch *b, const struct network_config *c)
 {
 	char uplink[IFNAMSIZ];
-	char chain[32];
+	char chain[CHAIN_SIZE];
 	const struct nft_value key = {.type = NFT_TYPE_IFNAME, .name = uplink};
 
 	network_link_name('u', c->id, uplink);
@@ -225,28 +227,42 @@ static void del_network(struct nft_batch *b, const struct network_config *c)
 	}
 }
 
-/* The map elements of a port: one a family that it can be reached by. */
+static const struct nft_set *port_set(const struct firewall_port *p, size_t family)
+{
+	return addr_is_set(&p->host_addr) ? &ports_one[family] : &ports_any[family];
+}
+
+/* The map element of a port for one family; false: it cannot be reached by this one. */
+static bool port_element(const struct firewall_port *p, size_t family,
+			 struct nft_value *ret_key, struct nft_value *ret_value)
+{
+	const struct addr *target = family ? &p->target6 : &p->target4;
+	bool one = addr_is_set(&p->host_addr);
+	const struct nft_set *set = port_set(p, family);
+
+	if (!addr_is_set(target) || (one && p->host_addr.family != families[family]))
+		return false;
+	*ret_key = (struct nft_value){.type = set->key,
+				      .addr = p->host_addr,
+				      .proto = p->proto,
+				      .port = p->host_port};
+	*ret_value = (struct nft_value){
+		.type = set->value, .addr = *target, .port = p->target_port};
+	return true;
+}
+
 static void change_port(struct nft_batch *b, const struct firewall_port *p, bool add)
 {
-	const struct addr *targets[] = {&p->target4, &p->target6};
+	struct nft_value key;
+	struct nft_value value;
 
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-		bool one = addr_is_set(&p->host_addr);
-		const struct nft_set *set = one ? &ports_one[i] : &ports_any[i];
-		const struct nft_value key = {.type = set->key,
-					      .addr = p->host_addr,
-					      .proto = p->proto,
-					      .port = p->host_port};
-		const struct nft_value value = {
-			.type = set->value, .addr = *targets[i], .port = p->target_port};
-
-		if (!addr_is_set(targets[i]) ||
-		    (one && p->host_addr.family != families[i]))
+		if (!port_element(p, i, &key, &value))
 			continue;
 		if (add)
-			nft_elem_add(b, set, &key, &value);
+			nft_elem_add(b, port_set(p, i), &key, &value);
 		else
-			nft_elem_del(b, set, &key);
+			nft_elem_del(b, port_set(p, i), &key);
 	}
 }
 
@@ -267,43 +283,132 @@ int firewall_sync(struct firewall *fw, const struct network_config *const *netwo
 	return commit_batch(fw, b, e);
 }
 
-static int count_element(void *ctx, const struct nft_value *key,
+/* --- comparing with what the kernel holds ------------------------------------ */
+
+static const struct nft_set *const sets[] = {&uplinks,	    &pools[0],	   &pools[1],
+					     &ports_any[0], &ports_any[1], &ports_one[0],
+					     &ports_one[1]};
+
+/* An element of one of our sets, zeroed where it says nothing: compared as bytes. */
+struct element {
+	const struct nft_set *set;
+	struct addr addr;
+	struct addr to_addr;
+	uint16_t port;
+	uint16_t to_port;
+	uint8_t prefix;
+	uint8_t proto;
+	char uplink[IFNAMSIZ];
+	char chain[CHAIN_SIZE];
+};
+
+struct elements {
+	struct element *list; /* what shall be; owned */
+	size_t count;
+	const struct nft_set *set; /* the one that is read */
+	size_t have;
+	bool other; /* there is one that shall not be */
+};
+
+static void elements_fini(struct elements *es)
+{
+	free(es->list);
+}
+
+static void copy_addr(struct addr *to, const struct addr *from)
+{
+	to->family = from->family;
+	memcpy(to->bytes, from->bytes, addr_size(from));
+}
+
+static void fill_element(struct element *el, const struct nft_set *set,
+			 const struct nft_value *key, const struct nft_value *value)
+{
+	memset(el, 0, sizeof(*el));
+	el->set = set;
+	copy_addr(&el->addr, &key->addr);
+	el->port = key->port;
+	el->prefix = key->prefix;
+	el->proto = key->proto;
+	if (key->name) /* what is cut off is none of ours */
+		(void)str_copy(el->uplink, sizeof(el->uplink), key->name);
+	if (!value)
+		return;
+	copy_addr(&el->to_addr, &value->addr);
+	el->to_port = value->port;
+	if (value->name)
+		(void)str_copy(el->chain, sizeof(el->chain), value->name);
+}
+
+static void want_network(struct elements *es, const struct network_config *c)
+{
+	char uplink[IFNAMSIZ];
+	char chain[CHAIN_SIZE];
+	const struct nft_value key = {.type = NFT_TYPE_IFNAME, .name = uplink};
+	const struct nft_value value = {.type = NFT_TYPE_VERDICT, .name = chain};
+
+	if (c->internal)
+		return;
+	network_link_name('u', c->id, uplink);
+	hairpin_chain(c, chain, sizeof(chain));
+	fill_element(&es->list[es->count++], &uplinks, &key, &value);
+	for (unsigned int i = 0; i < c->subnet_count; i++) {
+		const struct cidr pool = cidr_network(&c->subnets[i].pool);
+		const struct nft_set *set = &pools[pool.addr.family == AF_INET6];
+		const struct nft_value prefix = {
+			.type = set->key, .addr = pool.addr, .prefix = pool.prefix};
+
+		fill_element(&es->list[es->count++], set, &prefix, NULL);
+	}
+}
+
+static void want_port(struct elements *es, const struct firewall_port *p)
+{
+	struct nft_value key;
+	struct nft_value value;
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+		if (port_element(p, i, &key, &value))
+			fill_element(&es->list[es->count++], port_set(p, i), &key,
+				     &value);
+}
+
+static int compare_elements(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct element));
+}
+
+static int check_element(void *ctx, const struct nft_value *key,
 			 const struct nft_value *value)
 {
-	unsigned int *count = ctx;
+	struct elements *es = ctx;
+	struct element el;
 
-	(void)key;
-	(void)value;
-	(*count)++;
+	fill_element(&el, es->set, key, value);
+	es->have++;
+	es->other |= !bsearch(&el, es->list, es->count, sizeof(el), compare_elements);
 	return 0;
 }
 
-/* Elements that a port has in the maps of its kind, see change_port. */
-static unsigned int port_elements(const struct firewall_port *p)
+/* 1, 0 or -errno. */
+static int check_elements(struct firewall *fw, struct elements *es, struct err *e)
 {
-	if (addr_is_set(&p->host_addr))
-		return addr_is_set(p->host_addr.family == AF_INET ? &p->target4
-								  : &p->target6);
-	return addr_is_set(&p->target4) + addr_is_set(&p->target6);
-}
+	qsort(es->list, es->count, sizeof(*es->list), compare_elements);
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		int r;
 
-static int count_elements(struct firewall *fw, unsigned int *ret, struct err *e)
-{
-	int r = nft_elem_list(fw->nft, NFT_TABLE, &uplinks, count_element, ret, e);
-
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++) {
-		r = nft_elem_list(fw->nft, NFT_TABLE, &ports_any[i], count_element, ret,
-				  e);
-		if (r == 0)
-			r = nft_elem_list(fw->nft, NFT_TABLE, &ports_one[i],
-					  count_element, ret, e);
+		es->set = sets[i];
+		r = nft_elem_list(fw->nft, NFT_TABLE, sets[i], check_element, es, e);
+		if (r == -ENOENT || r == -EUCLEAN)
+			return 0;
+		if (r < 0)
+			return r;
 	}
-	return r;
+	return es->have == es->count && !es->other;
 }
 
-int firewall_check(struct firewall *fw, const struct network_config *const *networks,
-		   unsigned int network_count, const struct firewall_port *ports,
-		   unsigned int port_count, struct err *e)
+/* 1, 0 or -errno. */
+static int check_chains(struct firewall *fw, struct err *e)
 {
 	/* As add_frame makes them. */
 	static const struct {
@@ -311,24 +416,38 @@ int firewall_check(struct firewall *fw, const struct network_config *const *netw
 		int rules;
 	} chains[] = {
 		{"guard", 1}, {"publish", 4}, {"local", 4}, {"forward", 2}, {"leave", 4}};
-	unsigned int want = 0;
-	unsigned int have = 0;
-	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(chains); i++) {
-		r = nft_rule_count(fw->nft, NFT_TABLE, chains[i].chain, e);
+		int r = nft_rule_count(fw->nft, NFT_TABLE, chains[i].chain, e);
+
 		if (r != chains[i].rules)
 			return r < 0 && r != -ENOENT ? r : 0;
 	}
-	for (unsigned int i = 0; i < network_count; i++)
-		want += !networks[i]->internal;
-	for (unsigned int i = 0; i < port_count; i++)
-		want += port_elements(&ports[i]);
-	r = count_elements(fw, &have, e);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	return have == want;
+	return 1;
 }
+
+int firewall_check(struct firewall *fw, const struct network_config *const *networks,
+		   unsigned int network_count, const struct firewall_port *ports,
+		   unsigned int port_count, struct err *e)
+{
+	__attribute__((cleanup(elements_fini))) struct elements es = {0};
+	int r = check_chains(fw, e);
+
+	if (r <= 0)
+		return r;
+	es.list = calloc(network_count * (1UL + NETWORK_SUBNETS_MAX) +
+				 port_count * ARRAY_SIZE(families) + 1,
+			 sizeof(*es.list));
+	if (!es.list)
+		return err_sys(e, -ENOMEM, "host table");
+	for (unsigned int i = 0; i < network_count; i++)
+		want_network(&es, networks[i]);
+	for (unsigned int i = 0; i < port_count; i++)
+		want_port(&es, &ports[i]);
+	return check_elements(fw, &es, e);
+}
+
+/* --- one network, one port --------------------------------------------------- */
 
 int firewall_network_add(struct firewall *fw, const struct network_config *c,
 			 struct err *e)
@@ -341,10 +460,103 @@ int firewall_network_add(struct firewall *fw, const struct network_config *c,
 	return commit_batch(fw, b, e);
 }
 
+/* What of a network is in the table. */
+struct presence {
+	const struct network_config *config;
+	char link[IFNAMSIZ];
+	char chain_name[CHAIN_SIZE];
+	bool uplink;
+	bool chain;
+	bool pools[NETWORK_SUBNETS_MAX];
+};
+
+static int see_uplink(void *ctx, const struct nft_value *key,
+		      const struct nft_value *value)
+{
+	struct presence *p = ctx;
+
+	(void)value;
+	p->uplink |= !strcmp(key->name, p->link);
+	return 0;
+}
+
+static int see_pool(void *ctx, const struct nft_value *key, const struct nft_value *value)
+{
+	struct presence *p = ctx;
+
+	(void)value;
+	for (unsigned int i = 0; i < p->config->subnet_count; i++) {
+		const struct cidr pool = cidr_network(&p->config->subnets[i].pool);
+
+		p->pools[i] |=
+			addr_equal(&pool.addr, &key->addr) && pool.prefix == key->prefix;
+	}
+	return 0;
+}
+
+/* No set, or one that somebody has put other things into: nothing of ours is seen. */
+static int see(struct firewall *fw, const struct nft_set *set,
+	       int (*fn)(void *ctx, const struct nft_value *key,
+			 const struct nft_value *value),
+	       struct presence *p, struct err *e)
+{
+	int r = nft_elem_list(fw->nft, NFT_TABLE, set, fn, p, e);
+
+	return r == -ENOENT || r == -EUCLEAN ? 0 : r;
+}
+
+static int look_for_network(struct firewall *fw, struct presence *p, struct err *e)
+{
+	int r;
+
+	network_link_name('u', p->config->id, p->link);
+	hairpin_chain(p->config, p->chain_name, sizeof(p->chain_name));
+	r = nft_chain_exists(fw->nft, NFT_FAMILY_INET, NFT_TABLE, p->chain_name, e);
+	if (r < 0)
+		return r;
+	p->chain = r;
+	r = see(fw, &uplinks, see_uplink, p, e);
+	/* With neither, the network was never added, and a pool is another one's. */
+	if (r < 0 || (!p->chain && !p->uplink))
+		return r;
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(pools); i++)
+		r = see(fw, &pools[i], see_pool, p, e);
+	return r;
+}
+
+/* For what was left of a network when others have changed our table. */
+static int del_what_is_there(struct firewall *fw, const struct network_config *c,
+			     struct err *e)
+{
+	struct presence p = {.config = c};
+	const struct nft_value key = {.type = NFT_TYPE_IFNAME, .name = p.link};
+	struct nft_batch *b;
+	int r = look_for_network(fw, &p, e);
+
+	if (r < 0)
+		return r;
+	b = nft_batch_new(NFT_FAMILY_INET, NFT_TABLE);
+	if (!b)
+		return err_sys(e, -ENOMEM, "host table");
+	if (p.uplink)
+		nft_elem_del(b, &uplinks, &key);
+	if (p.chain)
+		nft_chain_del(b, p.chain_name);
+	for (unsigned int i = 0; i < c->subnet_count; i++) {
+		const struct cidr *pool = &c->subnets[i].pool;
+
+		if (p.pools[i])
+			nft_elem_del_prefix(b, &pools[pool->addr.family == AF_INET6],
+					    pool);
+	}
+	return commit_batch(fw, b, e);
+}
+
 int firewall_network_del(struct firewall *fw, const struct network_config *c,
 			 struct err *e)
 {
 	struct nft_batch *b;
+	int r;
 
 	if (c->internal)
 		return 0;
@@ -352,7 +564,8 @@ int firewall_network_del(struct firewall *fw, const struct network_config *c,
 	if (!b)
 		return err_sys(e, -ENOMEM, "host table");
 	del_network(b, c);
-	return commit_batch(fw, b, e);
+	r = commit_batch(fw, b, e);
+	return r == -ENOENT ? del_what_is_there(fw, c, e) : r;
 }
 
 int firewall_port_change(struct firewall *fw, const struct firewall_port *old,

@@ -45,14 +45,15 @@ int firewall_sync(struct firewall *fw, const struct network_config *const *netwo
 		  unsigned int network_count, const struct firewall_port *ports,
 		  unsigned int port_count, struct err *e);
 
-/* 1: the table holds its chains, and as many networks and ports as these; 0: it does not
- * (somebody flushed the ruleset), see firewall_sync. */
+/* 1: the table holds its chains, and these networks and ports; 0: it does not (somebody
+ * flushed the ruleset), see firewall_sync. */
 int firewall_check(struct firewall *fw, const struct network_config *const *networks,
 		   unsigned int network_count, const struct firewall_port *ports,
 		   unsigned int port_count, struct err *e);
 
 int firewall_network_add(struct firewall *fw, const struct network_config *c,
 			 struct err *e);
+/* Removes what is there of it. */
 int firewall_network_del(struct firewall *fw, const struct network_config *c,
 			 struct err *e);
 
