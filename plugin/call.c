@@ -9,7 +9,6 @@
 #include "plugin/api_ipam.h"
 #include "plugin/api_net.h"
 #include "plugin/base/mem.h"
-#include "plugin/base/str.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -114,6 +113,9 @@ static int undo_network_create(struct call *c, struct err *e)
 {
 	struct network_config gone;
 
+	/* One that lives is repaired, its containers stay. */
+	if (c->out.made.known)
+		return 0;
 	return desired_network_delete(store_of(c), c->out.made.config.id, &gone, e);
 }
 

@@ -82,6 +82,7 @@ struct registry *desired_registry(struct desired *d);
 
 struct desired_network {
 	struct network_config config; /* what the kernel shall make */
+	bool known;		      /* it was there before, with whatever is on it */
 	/* before that, what it shall remove: networks that Docker forgot */
 	unsigned int ghost_count;
 	struct network_config ghosts[DESIRED_GHOST_NETWORKS_MAX];

@@ -9,7 +9,6 @@
 #include "plugin/base/str.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #define OPTION_MTU	 "com.docker.network.driver.mtu"
@@ -278,6 +277,7 @@ int desired_network_create(struct desired *d, const struct api_network_create *r
 		return r;
 	}
 	ret->config = n->config;
+	ret->known = old != NULL;
 	if (old)
 		desired_forget_network(d, old);
 	return desired_keep_network(d, n, e);

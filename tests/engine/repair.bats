@@ -113,3 +113,18 @@ repaired() { # repaired COUNT: the counter of repairs has grown beyond it
 	[[ $(ask client web) == "$vip" ]]
 	in_task client nft list table inet fairlead-dns
 }
+
+@test "CreateNetwork again that fails keeps the network, which is repaired" {
+	network app
+	replica web1 web
+	settled web web1=active
+	uplink=flu$(nid app | cut -c1-12)
+	pool=$(docker network inspect -f '{{(index .IPAM.Config 0).Subnet}}' app)
+	host ip link del "$uplink"
+	host ip link add "$uplink" type bridge
+	[[ $(plugin_call NetworkDriver.CreateNetwork "{\"NetworkID\":\"$(nid app)\",\"Options\":{\"com.docker.network.generic\":{\"com.docker.network.driver.mtu\":\"1400\"}},\"IPv4Data\":[{\"AddressSpace\":\"fairlead-local\",\"Gateway\":\"${pool%.0/24}.1/24\",\"Pool\":\"$pool\"}],\"IPv6Data\":[]}") == *"$uplink"* ]]
+	host ip link del "$uplink"
+	wait_until 5 holds '.networks[0].sandbox == "ok"'
+	settled web web1=active
+	wait_until 5 host "$OKHTTPD" get "$(vip web | tr -d '\"')" 80
+}
