@@ -11,15 +11,13 @@
  */
 #include "driver/firewall.h"
 
+#include "driver/docker_user.h"
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 
 /* Before Docker's own DNAT (-100): a port is ours or Docker's, never both. */
 #define PRIORITY_DNAT	(-110)
@@ -27,9 +25,6 @@
 #define PRIORITY_FILTER 0
 #define PRIORITY_SRCNAT 100
 #define CHAIN_SIZE	32 /* "hairpin-" and 12 characters */
-#define ACCEPT_COMMENT	"fairlead"
-#define DOCKER_TABLE	"filter"
-#define DOCKER_CHAIN	"DOCKER-USER"
 
 struct firewall {
 	struct nft_sock *nft;
@@ -582,115 +577,7 @@ int firewall_port_change(struct firewall *fw, const struct firewall_port *old,
 	return commit_batch(fw, b, e);
 }
 
-/* --- Docker's FORWARD policy ------------------------------------------------ */
-
-static int allow_nft(struct firewall *fw, enum nft_family family, struct err *e)
-{
-	struct nft_batch *b;
-	int r = nft_chain_exists(fw->nft, family, DOCKER_TABLE, DOCKER_CHAIN, e);
-
-	if (r <= 0)
-		return r;
-	r = nft_rule_exists(fw->nft, family, DOCKER_TABLE, DOCKER_CHAIN, ACCEPT_COMMENT,
-			    e);
-	if (r != 0)
-		return r < 0 ? r : 0;
-	b = nft_batch_new(family, DOCKER_TABLE);
-	if (!b)
-		return err_sys(e, -ENOMEM, DOCKER_CHAIN);
-	nft_rule_begin_first(b, DOCKER_CHAIN, ACCEPT_COMMENT);
-	nft_match_iifname(b, NETWORK_UPLINK_ANY, true);
-	nft_act_counter(b);
-	nft_act_accept(b);
-	nft_rule_end(b);
-	nft_rule_begin_first(b, DOCKER_CHAIN, ACCEPT_COMMENT);
-	nft_match_oifname(b, NETWORK_UPLINK_ANY, true);
-	nft_act_counter(b);
-	nft_act_accept(b);
-	nft_rule_end(b);
-	return commit_batch(fw, b, e);
-}
-
-/* Runs a program found in PATH; 0, its exit status, or -errno. */
-static int run(char *const argv[])
-{
-	char *const env[] = {"PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin", NULL};
-	posix_spawn_file_actions_t quiet;
-	int status;
-	pid_t pid;
-	int r;
-
-	(void)posix_spawn_file_actions_init(&quiet); /* cannot fail in glibc */
-	(void)posix_spawn_file_actions_addopen(&quiet, STDERR_FILENO, "/dev/null",
-					       O_WRONLY, 0);
-	r = posix_spawnp(&pid, argv[0], &quiet, NULL, argv, env);
-	(void)posix_spawn_file_actions_destroy(&quiet);
-	if (r)
-		return -r;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -EIO;
-}
-
-/* Does iptables-legacy have a filter table in this kernel? */
-static bool legacy_in_use(const char *names_path)
-{
-	FILE *f = fopen(names_path, "re");
-	char line[64];
-	bool found = false;
-
-	while (f && fgets(line, sizeof(line), f))
-		found |= !strcmp(line, DOCKER_TABLE "\n");
-	if (f)
-		(void)fclose(f); /* read only */
-	return found;
-}
-
-static int allow_legacy(const char *program, struct err *e)
-{
-	static const char *const directions[] = {"-i", "-o"};
-	char any[] = NETWORK_LINK_PREFIX "u+"; /* iptables' way to write flu* */
-	int r;
-
-	for (size_t i = 0; i < ARRAY_SIZE(directions); i++) {
-		/* argv is not changed by posix_spawn */
-		char *argv[] = {(char *)program,
-				"-w",
-				"-C",
-				DOCKER_CHAIN,
-				(char *)directions[i],
-				any,
-				"-j",
-				"ACCEPT",
-				NULL};
-
-		r = run(argv);
-		if (r == 0)
-			continue;
-		if (r < 0)
-			return err_sys(
-				e, r,
-				"Docker's rules are iptables-legacy, but running %s",
-				program);
-		argv[2] = "-I";
-		r = run(argv);
-		if (r < 0)
-			return err_sys(e, r, "%s", program);
-		/* Not 0: there is no chain DOCKER-USER; then nothing forbids us. */
-	}
-	return 0;
-}
-
 int firewall_allow_forward(struct firewall *fw, struct err *e)
 {
-	int r = allow_nft(fw, NFT_FAMILY_IPV4, e);
-
-	if (r == 0)
-		r = allow_nft(fw, NFT_FAMILY_IPV6, e);
-	if (r == 0 && legacy_in_use("/proc/self/net/ip_tables_names"))
-		r = allow_legacy("iptables-legacy", e);
-	if (r == 0 && legacy_in_use("/proc/self/net/ip6_tables_names"))
-		r = allow_legacy("ip6tables-legacy", e);
-	return r < 0 ? err_wrap(e, r, "letting traffic through " DOCKER_CHAIN) : 0;
+	return docker_user_allow(fw->nft, e);
 }

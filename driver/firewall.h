@@ -21,9 +21,10 @@ int firewall_open(struct firewall **ret, struct err *e);
 void firewall_close(struct firewall *fw);
 
 /*
- * Docker's FORWARD policy is DROP: lets our uplinks pass by a rule in DOCKER-USER, both
- * families, for iptables-nft and (by running iptables-legacy) iptables-legacy. Where
- * there is no such chain there is nothing to do. Cheap when all is there.
+ * Docker's FORWARD policy is DROP: lets our uplinks pass by two rules in DOCKER-USER,
+ * behind the users' own, both families, for iptables-nft and (by running iptables-legacy)
+ * iptables-legacy. Where there is no such chain there is nothing to do. Cheap when all is
+ * there.
  */
 int firewall_allow_forward(struct firewall *fw, struct err *e);
 

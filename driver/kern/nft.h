@@ -123,9 +123,13 @@ void nft_elem_del_prefix(struct nft_batch *b, const struct nft_set *set,
  * nft_rule_end. comment may be NULL and is shown by `nft list`.
  */
 void nft_rule_begin(struct nft_batch *b, const char *chain, const char *comment);
-/* Inserts at the head of the chain instead (used in chains of others). */
-void nft_rule_begin_first(struct nft_batch *b, const char *chain, const char *comment);
+/* Inserts before the rule with this handle instead (used in chains of others); 0: at the
+ * end. */
+void nft_rule_begin_before(struct nft_batch *b, const char *chain, uint64_t handle,
+			   const char *comment);
 void nft_rule_end(struct nft_batch *b);
+/* Deletes the rule with this handle. */
+void nft_rule_del(struct nft_batch *b, const char *chain, uint64_t handle);
 
 enum nft_field {
 	NFT_FIELD_SADDR,
@@ -213,8 +217,20 @@ int nft_chain_exists(struct nft_sock *ns, enum nft_family family, const char *ta
 /* A rule of the chain whose comment is this text: 1, 0 or -errno. */
 int nft_rule_exists(struct nft_sock *ns, enum nft_family family, const char *table,
 		    const char *chain, const char *comment, struct err *e);
-/* Deletes the rules of the chain with this comment; none is success. */
-int nft_rule_del(struct nft_sock *ns, enum nft_family family, const char *table,
-		 const char *chain, const char *comment, struct err *e);
+
+#define NFT_RULES_MAX 16
+
+struct nft_rules {
+	unsigned int count; /* rules with the comment, at most NFT_RULES_MAX */
+	uint64_t handles[NFT_RULES_MAX];
+	bool at_end;  /* no rule of others follows one of them before the end */
+	uint64_t end; /* the first plain "return": what follows it is without effect. 0:
+		       * there is none. One of ours behind it is not at_end. */
+};
+
+/* Looks for the rules of a chain with this comment. No such chain: none. */
+int nft_rule_find(struct nft_sock *ns, enum nft_family family, const char *table,
+		  const char *chain, const char *comment, struct nft_rules *ret,
+		  struct err *e);
 
 #endif

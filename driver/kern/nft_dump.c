@@ -4,7 +4,6 @@
  * is taken again, with a limit, and nothing is told to the caller before one is
  * complete.
  */
-#include <endian.h>
 #include <errno.h>
 #include <stdio.h> /* libnftnl/expr.h needs it */
 #include <libnftnl/common.h>
@@ -274,13 +273,10 @@ int nft_elem_list(struct nft_sock *ns, const char *table, const struct nft_set *
 
 DEFINE_CLEANUP(struct nftnl_rule *, nftnl_rule_free);
 
-#define HANDLES_MAX 64 /* of rules with one comment: normally one */
-
 struct rule_search {
 	const char *chain;
 	const char *comment; /* NULL: any */
 	int count;
-	uint64_t handles[HANDLES_MAX];
 };
 
 struct text_match {
@@ -346,8 +342,6 @@ static int find_rule(const struct nlmsghdr *nlh, void *ctx)
 		return 0;
 	if (rs->comment && !has_comment(rule, rs->comment))
 		return 0;
-	if (rs->count < HANDLES_MAX)
-		rs->handles[rs->count] = nftnl_rule_get_u64(rule, NFTNL_RULE_HANDLE);
 	rs->count++;
 	return 0;
 }
@@ -403,36 +397,96 @@ int nft_rule_exists(struct nft_sock *ns, enum nft_family family, const char *tab
 	return rs.count > 0;
 }
 
-int nft_rule_del(struct nft_sock *ns, enum nft_family family, const char *table,
-		 const char *chain, const char *comment, struct err *e)
-{
-	struct rule_search rs = {.chain = chain, .comment = comment};
-	struct nft_batch *b;
-	int r;
-	int i;
+/* --- the place of rules in a chain of others --- */
 
-	r = search_rules(ns, family, table, &rs);
-	if (r < 0)
+struct place_search {
+	const char *chain;
+	const char *comment;
+	struct nft_rules found;
+};
+
+struct plain_return {
+	bool returns;
+	bool other; /* it does more than that */
+};
+
+static int match_plain(struct nftnl_expr *x, void *arg)
+{
+	struct plain_return *p = arg;
+	const char *kind = nftnl_expr_get_str(x, NFTNL_EXPR_NAME);
+
+	if (kind && strcmp(kind, "counter") == 0)
+		return 0;
+	if (kind && strcmp(kind, "immediate") == 0 &&
+	    nftnl_expr_is_set(x, NFTNL_EXPR_IMM_VERDICT) &&
+	    (int)nftnl_expr_get_u32(x, NFTNL_EXPR_IMM_VERDICT) == NFT_RETURN)
+		p->returns = true;
+	else
+		p->other = true;
+	return 0;
+}
+
+static bool is_plain_return(struct nftnl_rule *rule)
+{
+	struct plain_return p = {0};
+
+	(void)nftnl_expr_foreach(rule, match_plain, &p); /* p tells */
+	return p.returns && !p.other;
+}
+
+static int place_rule(const struct nlmsghdr *nlh, void *ctx)
+{
+	struct nftnl_rule *rule auto_with(nftnl_rule_free) = nftnl_rule_alloc();
+	struct place_search *ps = ctx;
+	struct nft_rules *found = &ps->found;
+	const char *chain;
+	uint64_t handle;
+
+	if (!rule)
+		return -ENOMEM;
+	if (nftnl_rule_nlmsg_parse(nlh, rule) < 0)
+		return -EPROTO;
+	chain = nftnl_rule_get_str(rule, NFTNL_RULE_CHAIN);
+	if (!chain || strcmp(chain, ps->chain) != 0)
+		return 0;
+	handle = nftnl_rule_get_u64(rule, NFTNL_RULE_HANDLE);
+	if (has_comment(rule, ps->comment)) {
+		found->at_end &= !found->end;
+		if (found->count < NFT_RULES_MAX)
+			found->handles[found->count++] = handle;
+	} else if (!found->end) {
+		if (is_plain_return(rule))
+			found->end = handle;
+		else
+			found->at_end &= found->count == 0;
+	}
+	return 0;
+}
+
+int nft_rule_find(struct nft_sock *ns, enum nft_family family, const char *table,
+		  const char *chain, const char *comment, struct nft_rules *ret,
+		  struct err *e)
+{
+	struct place_search ps = {.chain = chain, .comment = comment};
+	char buf[REQUEST_SIZE] __attribute__((aligned(8)));
+	int r = check_names(table, chain);
+	int tries;
+
+	if (r == 0)
+		r = -EINTR;
+	for (tries = 0; r == -EINTR && tries < DUMP_TRIES; tries++) {
+		struct nlmsghdr *nlh;
+
+		nlh = request(buf, NFT_MSG_GETRULE, family, table, NLM_F_DUMP);
+		mnl_attr_put_strz(nlh, NFTA_RULE_CHAIN, chain);
+		ps.found = (struct nft_rules){.at_end = true};
+		r = nft_request(ns, nlh, place_rule, &ps);
+	}
+	if (r < 0 && r != -ENOENT)
 		return err_sys(e, r, "nftables: rules of chain %s in table %s %s", chain,
 			       nft_family_name(family), table);
-	if (rs.count == 0)
-		return 0;
-	b = nft_batch_new(family, table);
-	if (!b)
-		return err_sys(e, -ENOMEM, "nftables: rules of chain %s", chain);
-	for (i = 0; i < rs.count && i < HANDLES_MAX; i++) {
-		struct nlmsghdr *nlh = nft_message_begin(b, NFT_MSG_DELRULE, 0);
-
-		if (!nlh)
-			break; /* nft_commit reports it */
-		mnl_attr_put_strz(nlh, NFTA_RULE_TABLE, table);
-		mnl_attr_put_strz(nlh, NFTA_RULE_CHAIN, chain);
-		mnl_attr_put_u64(nlh, NFTA_RULE_HANDLE, htobe64(rs.handles[i]));
-		nft_message_end(b, nlh);
-	}
-	r = nft_commit(ns, b, e);
-	nft_batch_free(b);
-	return r;
+	*ret = ps.found;
+	return 0;
 }
 
 /* --- chains --- */

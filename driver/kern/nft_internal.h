@@ -47,7 +47,7 @@ struct nft_batch {
 	uint32_t set_id;	 /* of the last new set of the batch */
 	struct nftnl_rule *rule; /* between nft_rule_begin and nft_rule_end */
 	unsigned int rule_exprs;
-	bool rule_first;
+	uint64_t rule_before; /* handle, 0: at the end */
 };
 
 struct nft_sock {

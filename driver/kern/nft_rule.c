@@ -6,6 +6,7 @@
  * concatenations.
  */
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h> /* libnftnl/expr.h needs it */
 #include <libnftnl/common.h>
@@ -225,7 +226,7 @@ static int rule_comment(struct nftnl_rule *rule, const char *comment)
 }
 
 static void rule_begin(struct nft_batch *b, const char *chain, const char *comment,
-		       bool first)
+		       uint64_t before)
 {
 	struct nftnl_rule *rule;
 
@@ -245,22 +246,26 @@ static void rule_begin(struct nft_batch *b, const char *chain, const char *comme
 	}
 	b->rule = rule;
 	b->rule_exprs = 0;
-	b->rule_first = first;
+	b->rule_before = before;
 }
 
 void nft_rule_begin(struct nft_batch *b, const char *chain, const char *comment)
 {
-	rule_begin(b, chain, comment, false);
+	rule_begin(b, chain, comment, 0);
 }
 
-void nft_rule_begin_first(struct nft_batch *b, const char *chain, const char *comment)
+void nft_rule_begin_before(struct nft_batch *b, const char *chain, uint64_t handle,
+			   const char *comment)
 {
-	rule_begin(b, chain, comment, true);
+	rule_begin(b, chain, comment, handle);
+	/* NFTA_RULE_POSITION without NLM_F_APPEND: before it */
+	if (b->rule && handle)
+		nftnl_rule_set_u64(b->rule, NFTNL_RULE_POSITION, handle);
 }
 
 void nft_rule_end(struct nft_batch *b)
 {
-	uint16_t flags = b->rule_first ? NLM_F_CREATE : NLM_F_CREATE | NLM_F_APPEND;
+	uint16_t flags = b->rule_before ? NLM_F_CREATE : NLM_F_CREATE | NLM_F_APPEND;
 	struct nlmsghdr *nlh;
 
 	if (!b->rule) {
@@ -274,6 +279,21 @@ void nft_rule_end(struct nft_batch *b)
 	}
 	nftnl_rule_free(b->rule);
 	b->rule = NULL;
+}
+
+void nft_rule_del(struct nft_batch *b, const char *chain, uint64_t handle)
+{
+	struct nlmsghdr *nlh;
+
+	if (!nft_name_ok(b, chain))
+		return;
+	nlh = nft_message_begin(b, NFT_MSG_DELRULE, 0);
+	if (!nlh)
+		return;
+	mnl_attr_put_strz(nlh, NFTA_RULE_TABLE, b->table);
+	mnl_attr_put_strz(nlh, NFTA_RULE_CHAIN, chain);
+	mnl_attr_put_u64(nlh, NFTA_RULE_HANDLE, htobe64(handle));
+	nft_message_end(b, nlh);
 }
 
 /* --- matches --- */

@@ -885,6 +885,7 @@ static void comments_are_found(void **state)
 {
 	struct nft_batch *b = batch();
 	struct err e = {0};
+	struct nft_rules found;
 
 	(void)state;
 	assert_int_equal(nft_rule_count(sock, NFT_TABLE, "c", &e), -ENOENT);
@@ -895,7 +896,14 @@ static void comments_are_found(void **state)
 	nft_rule_begin(b, "c", "service web/1");
 	nft_act_accept(b);
 	nft_rule_end(b);
-	nft_rule_begin_first(b, "c", "the first");
+	commit(b);
+	assert_ok(nft_rule_find(sock, NFT_FAMILY_INET, NFT_TABLE, "c", "service web/1",
+				&found, &fixture_err));
+	assert_int_equal(found.count, 1);
+	assert_true(found.at_end);
+	assert_int_equal(found.end, 0);
+	b = batch();
+	nft_rule_begin_before(b, "c", found.handles[0], "the first");
 	nft_act_counter(b);
 	nft_rule_end(b);
 	commit(b);
@@ -913,10 +921,19 @@ static void comments_are_found(void **state)
 	assert_int_equal(nft_rule_exists(sock, NFT_FAMILY_INET, NFT_TABLE, "none",
 					 "service web", NULL),
 			 0);
-	assert_ok(nft_rule_del(sock, NFT_FAMILY_INET, NFT_TABLE, "c", "the first",
-			       &fixture_err));
-	assert_ok(nft_rule_del(sock, NFT_FAMILY_INET, NFT_TABLE, "c", "the first",
-			       &fixture_err));
+	assert_ok(nft_rule_find(sock, NFT_FAMILY_INET, NFT_TABLE, "c", "the first",
+				&found, &fixture_err));
+	assert_int_equal(found.count, 1);
+	assert_false(found.at_end);
+	b = batch();
+	nft_rule_del(b, "c", found.handles[0]);
+	commit(b);
+	b = batch();
+	nft_rule_del(b, "c", found.handles[0]);
+	refuse(b, -ENOENT, "rules of chain c");
+	assert_ok(nft_rule_find(sock, NFT_FAMILY_INET, NFT_TABLE, "none", "the first",
+				&found, &fixture_err));
+	assert_int_equal(found.count, 0);
 	assert_int_equal(nft_rule_count(sock, NFT_TABLE, "c", NULL), 1);
 	b = batch();
 	nft_chain_flush(b, "c");
@@ -928,6 +945,7 @@ static void comments_are_found(void **state)
 static void rules_live_in_tables_of_iptables(void **state)
 {
 	struct nft_batch *b = nft_batch_new(NFT_FAMILY_IPV4, "filter");
+	struct nft_rules found;
 
 	(void)state;
 	assert_int_equal(
@@ -942,20 +960,24 @@ static void rules_live_in_tables_of_iptables(void **state)
 	assert_int_equal(
 		nft_chain_exists(sock, NFT_FAMILY_IPV4, "filter", "DOCKER-USER", NULL),
 		1);
-	nft_rule_begin_first(b, "DOCKER-USER", "fairlead");
+	assert_ok(nft_rule_find(sock, NFT_FAMILY_IPV4, "filter", "DOCKER-USER",
+				"fairlead", &found, &fixture_err));
+	assert_int_equal(found.count, 0);
+	assert_true(found.end > 0);
+	nft_rule_begin_before(b, "DOCKER-USER", found.end, "fairlead");
 	nft_match_iifname(b, "flu*", true);
 	nft_act_counter(b);
 	nft_act_accept(b);
 	nft_rule_end(b);
-	nft_rule_begin_first(b, "DOCKER-USER", "fairlead");
+	nft_rule_begin_before(b, "DOCKER-USER", found.end, "fairlead");
 	nft_match_oifname(b, "flu0", true);
 	nft_act_counter(b);
 	nft_act_accept(b);
 	nft_rule_end(b);
 	commit(b);
 	assert_int_equal(fixture_run(net, "iptables-nft -S DOCKER-USER"), 0);
-	assert_output("-A DOCKER-USER -o flu0 ");
 	assert_output("-A DOCKER-USER -i flu+ ");
+	assert_output("-A DOCKER-USER -o flu0 ");
 	assert_output("--comment fairlead -j ACCEPT\n-A DOCKER-USER -j RETURN");
 	assert_int_equal(nft_rule_exists(sock, NFT_FAMILY_IPV4, "filter", "DOCKER-USER",
 					 "fairlead", NULL),
@@ -969,8 +991,14 @@ static void rules_live_in_tables_of_iptables(void **state)
 	assert_int_equal(nft_rule_exists(sock, NFT_FAMILY_IPV4, "filter", "DOCKER-USER",
 					 "fairlead", NULL),
 			 1);
-	assert_ok(nft_rule_del(sock, NFT_FAMILY_IPV4, "filter", "DOCKER-USER", "fairlead",
-			       &fixture_err));
+	assert_ok(nft_rule_find(sock, NFT_FAMILY_IPV4, "filter", "DOCKER-USER",
+				"fairlead", &found, &fixture_err));
+	assert_int_equal(found.count, 2);
+	assert_true(found.at_end);
+	b = nft_batch_new(NFT_FAMILY_IPV4, "filter");
+	nft_rule_del(b, "DOCKER-USER", found.handles[0]);
+	nft_rule_del(b, "DOCKER-USER", found.handles[1]);
+	commit(b);
 	assert_int_equal(fixture_run(net, "iptables-nft -S DOCKER-USER"), 0);
 	assert_no_output("fairlead");
 	assert_output("-A DOCKER-USER -j RETURN");
