@@ -6,7 +6,6 @@
  * the host's namespace (masquerading, isolation of networks, published ports) and the
  * accept rule in Docker's DOCKER-USER chain. Thread: kernel.
  */
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "driver/kern/nft.h"

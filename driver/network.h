@@ -9,7 +9,6 @@
 #include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <systemd/sd-event.h>
 
 #include "driver/kern/link.h"
 #include "plugin/base/addr.h"

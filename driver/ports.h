@@ -6,7 +6,6 @@
  * of somebody else waits until the holder is gone. Pure bookkeeping: what must change
  * in the kernel is told by a callback. Thread: store.
  */
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "driver/firewall.h"

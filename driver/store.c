@@ -3,7 +3,6 @@
 #include "driver/store.h"
 
 #include "plugin/base/mem.h"
-#include "plugin/base/str.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -5,7 +5,6 @@
  * Networks, endpoints and their published ports as rows: the desired state of the
  * driver. Thread: store.
  */
-#include <stdbool.h>
 
 #include "driver/network.h"
 #include "driver/ports.h"

@@ -9,7 +9,6 @@
 #include "driver/kern/ns.h"
 #include "plugin/base/mem.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/ip_vs.h>
 #include <netlink/genl/ctrl.h>

@@ -7,7 +7,6 @@
  * passes the difference to the balancer of every namespace concerned; what fails there
  * is logged, remembered, and repaired by spread_reconcile. Thread: kernel.
  */
-#include <stdbool.h>
 
 #include "lb/balancer.h"
 #include "lb/types.h"

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 static const char *const steps[] = {
 	"CREATE TABLE lb_network("

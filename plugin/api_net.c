@@ -9,9 +9,7 @@
 
 #include "plugin/base/mem.h"
 
-#include <errno.h>
 #include <jansson.h>
-#include <string.h>
 
 #define METHOD(name) "NetworkDriver." name
 

@@ -12,7 +12,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "plugin/base/log.h"
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 

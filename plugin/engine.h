@@ -8,8 +8,6 @@
  * growing pauses, and then looks at all running containers again. Thread: loop.
  */
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <systemd/sd-event.h>
 
 #include "plugin/base/addr.h"

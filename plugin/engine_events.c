@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <signal.h>
 #include <string.h>
 #include <strings.h>
 

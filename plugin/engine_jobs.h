@@ -8,7 +8,6 @@
  * starts or stops, so many run at once, and a late one is asked for again.
  * Thread: loop.
  */
-#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 #include "plugin/base/err.h"

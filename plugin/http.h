@@ -6,7 +6,6 @@
  * external epoll). A request is answered later, from the loop, by http_reply; until
  * then its connection is suspended. The only place with microhttpd. Thread: loop.
  */
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include <systemd/sd-event.h>

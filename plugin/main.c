@@ -5,7 +5,6 @@
  */
 #include "driver/kern/ns.h"
 #include "lb/balancer.h"
-#include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 #include "plugin/call.h"
 #include "plugin/cli.h"
@@ -23,7 +22,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <systemd/sd-daemon.h>
 
 #define LOG_MODULE "main"

@@ -8,7 +8,6 @@
  */
 #include "driver/kern/conntrack.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>

@@ -9,14 +9,12 @@
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "driver/kern/link_internal.h"
 #include "driver/kern/ns.h"
-#include "plugin/base/mem.h"
 
 #define READS_PER_TURN 32
 #define QUEUE_SIZE     (1 << 20)

@@ -23,7 +23,6 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
 #define FORWARD_TRIES	  2
 #define IDLE_US		  (30 * 1000000ULL)

@@ -5,7 +5,6 @@
  * The names that fairlead answers: services of networks. Pure: no I/O, no time;
  * randomness (the order of several addresses) is an argument. Thread: loop.
  */
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "lb/types.h"
