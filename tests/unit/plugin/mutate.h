@@ -177,16 +177,14 @@ static void mutate_members(const struct example *x, json_t *root, json_t *at,
 	size_t i;
 
 	if (json_is_object(at)) {
-		json_object_foreach(copy, key, v)
-		{
+		json_object_foreach (copy, key, v) {
 			(void)snprintf(below, sizeof(below), "%s%s%s", path,
 				       *path ? "." : "", key);
 			mutate_member(x, root, at, key, below);
 		}
 	}
 	if (json_is_array(at)) {
-		json_array_foreach(copy, i, v)
-		{
+		json_array_foreach (copy, i, v) {
 			(void)snprintf(below, sizeof(below), "%s[%zu]", path, i);
 			mutate_entry(x, root, at, i, below);
 		}
