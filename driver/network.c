@@ -305,6 +305,8 @@ int network_remove(const char *run_dir, struct link_sock *host, const char *id,
 {
 	char host_if[IFNAMSIZ];
 	char path[PATH_MAX];
+	struct err ignored;
+	int unpinned;
 	int r = netns_path(run_dir, id, path, sizeof(path), e);
 
 	if (r < 0)
@@ -312,8 +314,11 @@ int network_remove(const char *run_dir, struct link_sock *host, const char *id,
 	network_link_name('u', id, host_if);
 	r = link_del(host, host_if, e);
 	network_close(sb);
+	/* Whatever became of the uplink: without its pin the namespace goes, and takes
+	 * the other end along. The first error is told. */
+	unpinned = ns_remove(path, r < 0 ? &ignored : e);
 	if (r == 0)
-		r = ns_remove(path, e);
+		r = unpinned;
 	return r < 0 ? err_wrap(e, r, "network %.12s", id) : 0;
 }
 

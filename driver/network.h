@@ -67,7 +67,8 @@ int network_complete(struct link_sock *host, struct network_sandbox *sb,
 		     const struct network_config *c, struct err *e);
 /* Closes the fds; the kernel's side stays. */
 void network_close(struct network_sandbox *sb);
-/* Removes uplink and namespace; what is not there is success. sb is closed. */
+/* Removes uplink and namespace, each also when the other cannot be removed; what is not
+ * there is success. sb is closed. */
 int network_remove(const char *run_dir, struct link_sock *host, const char *id,
 		   struct network_sandbox *sb, struct err *e);
 

@@ -124,6 +124,25 @@ static void completing_finds_its_route_again(void **state)
 	assert_no_output("flu");
 }
 
+static void the_namespace_goes_without_its_uplink(void **state)
+{
+	const struct network_config c = config("10.78.0.1/24");
+	struct network_sandbox sb = {.nsfd = -1};
+	char pin[128];
+	struct err e = {0};
+
+	(void)state;
+	assert_ok(network_apply(fixture_dir, host_links, &c, &sb, &fixture_err));
+	(void)snprintf(pin, sizeof(pin), "%s/netns/" PIN, fixture_dir);
+	assert_int_equal(access(pin, F_OK), 0);
+	/* A link of our name that the kernel does not delete. */
+	run_on_host("ip link del " UP "; ip link set lo down; ip link set lo name " UP);
+	assert_int_equal(network_remove(fixture_dir, host_links, ID, &sb, &e),
+			 -EOPNOTSUPP);
+	assert_non_null(strstr(e.text, UP));
+	assert_int_equal(access(pin, F_OK), -1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -131,6 +150,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(the_hosts_routes_stay),
 		TEST(completing_finds_its_route_again),
+		TEST(the_namespace_goes_without_its_uplink),
 	};
 
 	return fixture_enter() < 0 ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
