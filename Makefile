@@ -100,6 +100,7 @@ WRAP_NODE := actual_new actual_free actual_start actual_network_add actual_netwo
 	actual_endpoint_adopt actual_endpoint_leave actual_service actual_port \
 	actual_repairs dns_server_new dns_server_free dns_server_set_client db_commit
 WRAP_test_node := $(WRAP_NODE) registry_deadline registry_expire
+WRAP_test_discovery := $(WRAP_NODE)
 
 comma := ,
 define test_rule

@@ -59,7 +59,7 @@ struct model_container {
 	struct option_set labels;
 	struct model_endpoint_list endpoints; /* never empty */
 	bool waiting;			      /* in the list of draining ones */
-	bool unseen; /* since the synchronisation under way has begun */
+	bool listed;			      /* while registry_containers_only runs */
 	unsigned int pending;
 	TAILQ_ENTRY(model_container) draining;
 	TAILQ_ENTRY(model_container) changed;
@@ -71,6 +71,7 @@ struct model_endpoint {
 	struct model_network *network;
 	struct model_container *container; /* NULL: not known */
 	bool detached; /* its container runs without it: about to leave */
+	bool old;      /* from before the start, and nobody spoke of it since */
 	struct addr addr4;
 	struct addr addr6;
 	struct option_set options;

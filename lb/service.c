@@ -146,6 +146,8 @@ int registry_new(struct db *db, const struct registry_config *config,
 		 struct registry **ret, struct err *e)
 {
 	struct registry *r = calloc(1, sizeof(*r));
+	struct model_endpoint *ep;
+	struct model_endpoint *next;
 	int rc;
 
 	if (!r)
@@ -160,6 +162,8 @@ int registry_new(struct db *db, const struct registry_config *config,
 		registry_free(r);
 		return rc;
 	}
+	HASH_ITER (hh, r->model.endpoints, ep, next)
+		ep->old = true;
 	tell(r, &r->model); /* there are no callbacks yet */
 	r->callbacks = config->callbacks;
 	*ret = r;
@@ -200,6 +204,8 @@ static void adopt_endpoint(const struct registry *r, struct model *m,
 {
 	struct model_endpoint *ep = model_endpoint_find(m, old->id);
 
+	if (ep)
+		ep->old = old->old;
 	if (!old->told_service && !old->told_project[0])
 		return;
 	if (!ep) {
@@ -409,6 +415,7 @@ static void update_endpoint(struct registry *r, struct model_endpoint *ep,
 	    !addr_equal(&ep->addr6, &new_ep->addr6))
 		bits |= MODEL_PENDING_ROW;
 	ep->detached = false;
+	ep->old = false;
 	ep->addr4 = new_ep->addr4;
 	ep->addr6 = new_ep->addr6;
 	if (set_options(&ep->options, options))
@@ -528,6 +535,7 @@ static void update_endpoints(struct registry *r, struct model_container *c,
 		ep = model_endpoint_find(&r->model, seen->endpoints[i]);
 		if (!ep)
 			continue;
+		ep->old = false;
 		if (ep->container != c)
 			model_endpoint_changed(&r->model, ep, MODEL_PENDING_SETTLE);
 		model_endpoint_set_container(&r->model, ep, c);
@@ -584,7 +592,6 @@ int registry_container_seen(struct registry *r, const struct registry_container 
 		option_set_fini(&labels);
 		return err_sys(e, -ENOMEM, "container %.12s", seen->id);
 	}
-	c->unseen = false;
 	update_endpoints(r, c, seen);
 	update_container(r, c, seen, &labels);
 	return flush(r, e);
@@ -602,27 +609,49 @@ int registry_container_event(struct registry *r, const char *container,
 	return flush(r, e);
 }
 
-void registry_sync_begin(struct registry *r)
+static void mark_listed(struct model *m, const struct registry_running *running)
 {
 	struct model_container *c;
 	struct model_container *next;
 
-	HASH_ITER (hh, r->model.containers, c, next)
-		c->unseen = true;
+	HASH_ITER (hh, m->containers, c, next)
+		c->listed = false;
+	for (unsigned int i = 0; i < running->count; i++) {
+		c = model_container_find(m, running->ids[i]);
+		if (c)
+			c->listed = true;
+	}
 }
 
-int registry_sync_end(struct registry *r, uint64_t now_ms, struct err *e)
+static bool is_lost(const struct model_endpoint *ep, bool complete)
 {
+	return ep->container ? !ep->container->listed : complete && ep->old;
+}
+
+int registry_containers_only(struct registry *r, const struct registry_running *running,
+			     uint64_t now_ms, struct err *e)
+{
+	struct model *m = &r->model;
 	struct model_container *c;
 	struct model_container *next;
+	struct model_endpoint *ep;
+	struct model_endpoint *next_ep;
+	int rc;
 
-	HASH_ITER (hh, r->model.containers, c, next) {
-		if (c->unseen && backend_life_event(&c->life, REGISTRY_EVENT_DIE, 0,
-						    c->life.health, now_ms))
+	mark_listed(m, running);
+	HASH_ITER (hh, m->containers, c, next) {
+		if (!c->listed && backend_life_event(&c->life, REGISTRY_EVENT_DIE, 0,
+						     c->life.health, now_ms))
 			refresh_states(r, c);
-		c->unseen = false;
 	}
-	return flush(r, e);
+	rc = flush(r, e);
+	if (rc < 0 || !running->lost)
+		return rc;
+	HASH_ITER (hh, m->endpoints, ep, next_ep) {
+		if (is_lost(ep, running->complete))
+			running->lost(running->ctx, ep->id);
+	}
+	return 0;
 }
 
 uint64_t registry_deadline(const struct registry *r)

@@ -115,10 +115,22 @@ struct registry_container {
 int registry_container_seen(struct registry *r, const struct registry_container *seen,
 			    uint64_t now_ms, struct err *e);
 
-/* Around the engine's telling of all containers that run: those that were not seen
- * between the two have ended while nobody looked. */
-void registry_sync_begin(struct registry *r);
-int registry_sync_end(struct registry *r, uint64_t now_ms, struct err *e);
+struct registry_running {
+	const char (*ids)[LB_ID_SIZE];
+	unsigned int count;
+	bool complete; /* each of them was seen since the start */
+	/* May be NULL. An endpoint that nobody will take back: its container does not
+	 * run, or (if complete) it was there before the start and no container that
+	 * runs has it. Must not call the registry. */
+	void (*lost)(void *ctx, const char *endpoint);
+	void *ctx;
+};
+
+/* All containers that run or may, as the engine says: the others that are known have
+ * ended while nobody looked. Endpoints that joined since the start and whose container
+ * was not seen yet stay as they are. */
+int registry_containers_only(struct registry *r, const struct registry_running *running,
+			     uint64_t now_ms, struct err *e);
 
 enum registry_event {
 	/* A signal was sent; SIGKILL, SIGTERM or the container's stop signal drain it.

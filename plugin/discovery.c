@@ -6,27 +6,45 @@
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #define LOG_MODULE "discovery"
 #include "plugin/base/log.h"
 
-struct seen_job {
+#include "plugin/base/limit.h"
+
+/* What all jobs have in common. */
+struct note {
 	struct job job;
-	struct node *node;
+	struct discovery *discovery;
+	const char *container; /* in the object around it; for the log */
+	void (*free)(struct note *note);
+};
+
+struct seen_note {
+	struct note note;
 	struct registry_container container; /* points into the arrays below */
 	struct registry_option *labels;
 	char **endpoints;
 	char *texts[]; /* everything that is to be freed, ended by NULL */
 };
 
-struct event_job {
-	struct job job;
-	struct node *node;
+struct event_note {
+	struct note note;
 	char container[ENGINE_ID_SIZE];
 	struct registry_notice notice;
 };
+
+struct running_note {
+	struct note note;
+	bool complete;
+	unsigned int count;
+	char ids[][ENGINE_ID_SIZE];
+};
+
+static_assert(ENGINE_ID_SIZE == LB_ID_SIZE, "ids are passed on as they are");
 
 static enum registry_health to_health(enum engine_health h)
 {
@@ -60,44 +78,105 @@ static enum registry_event to_event(enum engine_event event)
 	return REGISTRY_EVENT_HEALTH;
 }
 
-static void seen_free(struct seen_job *sj)
+/* --- on the store worker, and back ------------------------------------------------- */
+
+/* Thread: loop. */
+static void tell_lost(struct job *job)
 {
-	for (char **text = sj->texts; *text; text++)
-		free(*text);
-	free(sj->labels);
-	free(sj->endpoints);
-	free(sj);
+	struct note *note = CONTAINER_OF(job, struct note, job);
+
+	if (job->err.code != -ECANCELED)
+		note->discovery->lost(note->discovery->ctx);
+	note->free(note);
 }
 
-/* Thread: store. Runs verb's part of the batch as one attempt. */
-static int finish_attempt(struct node *node, int r, struct err *e)
+/* After the batch: what is not in the database will never be told again by itself. */
+static void note_done(struct job *job)
 {
-	r = desired_attempt_end(node_desired(node), r, e);
-	node_arm_expiry(node);
+	struct note *note = CONTAINER_OF(job, struct note, job);
+	int r = job->err.code;
+
+	if (r == 0 || r == -ECANCELED) {
+		note->free(note);
+		return;
+	}
+	if (r == -EINVAL || r == -ENOENT) { /* nor the next time */
+		log_error("container %.12s: %s", note->container, job->err.text);
+		note->free(note);
+		return;
+	}
+	log_warning_limited("container %.12s: %s, asking the engine again",
+			    note->container, job->err.text);
+	note->discovery->failed = true;
+	job->run = tell_lost;
+	job->done = NULL;
+	node_post_loop(note->discovery->node, job);
+}
+
+static void note_post(struct note *note, struct discovery *d,
+		      void (*run)(struct job *job))
+{
+	note->discovery = d;
+	note->job.run = run;
+	note->job.done = note_done;
+	node_post_store_always(d->node, &note->job);
+}
+
+static void drop(struct discovery *d, const char *container)
+{
+	log_error("no memory for the container %.12s", container);
+	d->dropped = true;
+	d->lost(d->ctx);
+}
+
+static int attempt_begin(struct note *note)
+{
+	int r = desired_attempt_begin(node_desired(note->discovery->node),
+				      &note->job.err);
+
+	note->job.err.code = r;
 	return r;
+}
+
+static void attempt_end(struct note *note, int r)
+{
+	struct node *node = note->discovery->node;
+
+	note->job.err.code = desired_attempt_end(node_desired(node), r, &note->job.err);
+	node_arm_expiry(node);
+}
+
+static struct registry *registry_of(const struct note *note)
+{
+	return desired_registry(node_desired(note->discovery->node));
+}
+
+/* --- a container ------------------------------------------------------------------- */
+
+static void seen_free(struct note *note)
+{
+	struct seen_note *sn = CONTAINER_OF(note, struct seen_note, note);
+
+	for (char **text = sn->texts; *text; text++)
+		free(*text);
+	free(sn->labels);
+	free(sn->endpoints);
+	free(sn);
 }
 
 static void seen_run(struct job *job)
 {
-	struct seen_job *sj = CONTAINER_OF(job, struct seen_job, job);
-	struct desired *d = node_desired(sj->node);
-	int r = job->err.code;
+	struct note *note = CONTAINER_OF(job, struct note, job);
+	struct seen_note *sn = CONTAINER_OF(note, struct seen_note, note);
 
-	if (r == 0)
-		r = desired_attempt_begin(d, &job->err);
-	if (r == 0)
-		r = finish_attempt(sj->node,
-				   registry_container_seen(desired_registry(d),
-							   &sj->container, clock_ms(),
-							   &job->err),
-				   &job->err);
-	if (r < 0 && r != -ECANCELED)
-		log_error("container %.12s: %s", sj->container.id, job->err.text);
-	seen_free(sj);
+	if (attempt_begin(note) == 0)
+		attempt_end(note,
+			    registry_container_seen(registry_of(note), &sn->container,
+						    clock_ms(), &job->err));
 }
 
 /* Copies text and notes it for seen_free; "" without memory, and *failed. */
-static char *keep(struct seen_job *sj, unsigned int *count, const char *text,
+static char *keep(struct seen_note *sn, unsigned int *count, const char *text,
 		  bool *failed)
 {
 	char *copy = strdup(text);
@@ -106,132 +185,144 @@ static char *keep(struct seen_job *sj, unsigned int *count, const char *text,
 		*failed = true;
 		return NULL;
 	}
-	sj->texts[(*count)++] = copy;
+	sn->texts[(*count)++] = copy;
 	return copy;
 }
 
-static bool copy_container(struct seen_job *sj, const struct engine_container *c)
+static bool copy_container(struct seen_note *sn, const struct engine_container *c)
 {
 	unsigned int n = 0;
 	bool failed = false;
 
-	sj->labels = calloc(c->label_count + 1, sizeof(*sj->labels));
-	sj->endpoints = calloc(c->endpoint_count + 1, sizeof(*sj->endpoints));
-	if (!sj->labels || !sj->endpoints)
+	sn->labels = calloc(c->label_count + 1, sizeof(*sn->labels));
+	sn->endpoints = calloc(c->endpoint_count + 1, sizeof(*sn->endpoints));
+	if (!sn->labels || !sn->endpoints)
 		return false;
 	for (unsigned int i = 0; i < c->label_count; i++) {
-		sj->labels[i].name = keep(sj, &n, c->labels[i].name, &failed);
-		sj->labels[i].value = keep(sj, &n, c->labels[i].value, &failed);
+		sn->labels[i].name = keep(sn, &n, c->labels[i].name, &failed);
+		sn->labels[i].value = keep(sn, &n, c->labels[i].value, &failed);
 	}
 	for (unsigned int i = 0; i < c->endpoint_count; i++)
-		sj->endpoints[i] = keep(sj, &n, c->endpoints[i].endpoint_id, &failed);
-	sj->container = (struct registry_container){
-		.id = keep(sj, &n, c->id, &failed),
-		.name = keep(sj, &n, c->name, &failed),
+		sn->endpoints[i] = keep(sn, &n, c->endpoints[i].endpoint_id, &failed);
+	sn->container = (struct registry_container){
+		.id = keep(sn, &n, c->id, &failed),
+		.name = keep(sn, &n, c->name, &failed),
 		.running = c->running,
 		.paused = c->paused,
 		.health = to_health(c->health),
 		.stop_signal = c->stop_signal,
 		.stop_timeout_s = c->stop_timeout_s,
-		.labels = sj->labels,
+		.labels = sn->labels,
 		.label_count = c->label_count,
-		.endpoints = (const char *const *)sj->endpoints,
+		.endpoints = (const char *const *)sn->endpoints,
 		.endpoint_count = c->endpoint_count,
 	};
 	return !failed;
 }
 
-void discovery_container(struct node *node, const struct engine_container *c)
+void discovery_container(struct discovery *d, const struct engine_container *c)
 {
 	size_t texts = (size_t)c->label_count * 2 + c->endpoint_count + 3;
-	struct seen_job *sj = calloc(1, sizeof(*sj) + texts * sizeof(sj->texts[0]));
+	struct seen_note *sn = calloc(1, sizeof(*sn) + texts * sizeof(sn->texts[0]));
 
-	if (!sj || !copy_container(sj, c)) {
-		log_error("no memory for the container %.12s", c->id);
-		if (sj)
-			seen_free(sj);
+	if (!sn || !copy_container(sn, c)) {
+		if (sn)
+			seen_free(&sn->note);
+		drop(d, c->id);
 		return;
 	}
-	sj->node = node;
-	sj->job.run = seen_run;
-	node_post_store_always(node, &sj->job);
+	if (c->endpoint_count >= ENGINE_ENDPOINTS_MAX)
+		d->dropped = true; /* it may have more */
+	sn->note.container = sn->container.id;
+	sn->note.free = seen_free;
+	note_post(&sn->note, d, seen_run);
+}
+
+/* --- an event ---------------------------------------------------------------------- */
+
+static void event_free(struct note *note)
+{
+	free(CONTAINER_OF(note, struct event_note, note));
 }
 
 static void event_run(struct job *job)
 {
-	struct event_job *ej = CONTAINER_OF(job, struct event_job, job);
-	struct desired *d = node_desired(ej->node);
-	int r = job->err.code;
+	struct note *note = CONTAINER_OF(job, struct note, job);
+	struct event_note *en = CONTAINER_OF(note, struct event_note, note);
 
-	if (r == 0)
-		r = desired_attempt_begin(d, &job->err);
-	if (r == 0)
-		r = finish_attempt(ej->node,
-				   registry_container_event(desired_registry(d),
-							    ej->container, &ej->notice,
-							    clock_ms(), &job->err),
-				   &job->err);
-	if (r < 0 && r != -ECANCELED)
-		log_error("container %.12s: %s", ej->container, job->err.text);
-	free(ej);
+	if (attempt_begin(note) == 0)
+		attempt_end(note,
+			    registry_container_event(registry_of(note), en->container,
+						     &en->notice, clock_ms(), &job->err));
 }
 
-void discovery_event(struct node *node, const char *container, enum engine_event event,
+void discovery_event(struct discovery *d, const char *container, enum engine_event event,
 		     int signal, enum engine_health health)
 {
-	struct event_job *ej = calloc(1, sizeof(*ej));
+	struct event_note *en = calloc(1, sizeof(*en));
 
-	if (!ej || str_copy(ej->container, sizeof(ej->container), container) < 0) {
-		log_error("event of container %.12s is lost", container);
-		free(ej);
+	if (!en) {
+		drop(d, container);
 		return;
 	}
-	ej->node = node;
-	ej->notice = (struct registry_notice){to_event(event), signal, to_health(health)};
-	ej->job.run = event_run;
-	node_post_store_always(node, &ej->job);
+	(void)str_copy(en->container, sizeof(en->container), container); /* was parsed */
+	en->notice = (struct registry_notice){to_event(event), signal, to_health(health)};
+	en->note.container = en->container;
+	en->note.free = event_free;
+	note_post(&en->note, d, event_run);
 }
 
-struct sync_job {
-	struct job job;
-	struct node *node;
-	bool end;
-};
+/* --- all that run ------------------------------------------------------------------ */
 
-static void sync_run(struct job *job)
+static void running_free(struct note *note)
 {
-	struct sync_job *sj = CONTAINER_OF(job, struct sync_job, job);
-	struct desired *d = node_desired(sj->node);
-	int r = job->err.code;
-
-	if (r == 0 && !sj->end) {
-		registry_sync_begin(desired_registry(d));
-	} else if (r == 0) {
-		r = desired_attempt_begin(d, &job->err);
-		if (r == 0)
-			r = finish_attempt(sj->node,
-					   registry_sync_end(desired_registry(d),
-							     clock_ms(), &job->err),
-					   &job->err);
-	}
-	if (r < 0 && r != -ECANCELED)
-		log_error("containers that ended unseen: %s", job->err.text);
-	free(sj);
+	free(CONTAINER_OF(note, struct running_note, note));
 }
 
-void discovery_sync(struct node *node, bool end)
+static void on_endpoint(void *ctx, const char *endpoint)
 {
-	struct sync_job *sj = calloc(1, sizeof(*sj));
+	struct discovery *d = ctx;
 
-	if (!sj) {
-		log_error("no memory to look for containers that ended unseen");
+	log_info("endpoint without a container that runs ep=%.12s", endpoint);
+	node_endpoint_lost(d->node, endpoint);
+}
+
+static void running_run(struct job *job)
+{
+	struct note *note = CONTAINER_OF(job, struct note, job);
+	struct running_note *rn = CONTAINER_OF(note, struct running_note, note);
+	const struct registry_running running = {
+		.ids = (const char(*)[LB_ID_SIZE])rn->ids,
+		.count = rn->count,
+		.complete = rn->complete && !note->discovery->failed,
+		.lost = on_endpoint,
+		.ctx = note->discovery};
+
+	note->discovery->failed = false;
+	if (attempt_begin(note) == 0)
+		attempt_end(note, registry_containers_only(registry_of(note), &running,
+							   clock_ms(), &job->err));
+}
+
+void discovery_running(struct discovery *d, const struct engine_running *running)
+{
+	struct running_note *rn =
+		calloc(1, sizeof(*rn) + running->count * sizeof(rn->ids[0]));
+
+	if (!rn) {
+		drop(d, "list");
 		return;
 	}
-	sj->node = node;
-	sj->end = end;
-	sj->job.run = sync_run;
-	node_post_store_always(node, &sj->job);
+	rn->complete = running->complete && !d->dropped;
+	d->dropped = false;
+	rn->count = running->count;
+	memcpy(rn->ids, running->ids, running->count * sizeof(rn->ids[0]));
+	rn->note.container = "list";
+	rn->note.free = running_free;
+	note_post(&rn->note, d, running_run);
 }
+
+/* --- the engine -------------------------------------------------------------------- */
 
 struct up_job {
 	struct job job;
@@ -248,13 +339,13 @@ static void up_run(struct job *job)
 	free(uj);
 }
 
-void discovery_engine_up(struct node *node)
+void discovery_engine_up(struct discovery *d)
 {
 	struct up_job *uj = calloc(1, sizeof(*uj));
 
 	if (!uj)
 		return; /* the next repair does it */
-	uj->node = node;
+	uj->node = d->node;
 	uj->job.run = up_run;
-	node_post_kernel(node, &uj->job);
+	node_post_kernel(d->node, &uj->job);
 }

@@ -2,20 +2,31 @@
 #ifndef PLUGIN_DISCOVERY_H
 #define PLUGIN_DISCOVERY_H
 /*
- * From what the engine client sees to the service registry: copies each observation
- * into a message for the store worker. Thread: loop.
+ * From the engine's observations of containers to the registry: jobs for the store
+ * worker. They are always accepted: they report what has happened already. When one
+ * cannot be stored the engine must be asked again.
  */
 #include "plugin/engine.h"
 #include "plugin/node.h"
 
-/* A container was inspected. */
-void discovery_container(struct node *node, const struct engine_container *c);
+struct discovery {
+	struct node *node;
+	/* Something was not stored: all is to be told again soon. May come often.
+	 * Thread: loop. */
+	void (*lost)(void *ctx);
+	void *ctx;
+	bool dropped; /* since the last discovery_running; Thread: loop */
+	bool failed;  /* the same; Thread: store */
+};
+
+/* A container as the engine describes it. Thread: loop, as all of these. */
+void discovery_container(struct discovery *d, const struct engine_container *c);
 /* Something happened to a container. */
-void discovery_event(struct node *node, const char *container, enum engine_event event,
+void discovery_event(struct discovery *d, const char *container, enum engine_event event,
 		     int signal, enum engine_health health);
-/* The engine begins to tell all containers that run / has told them all. */
-void discovery_sync(struct node *node, bool end);
+/* No others run. */
+void discovery_running(struct discovery *d, const struct engine_running *running);
 /* The engine is there (again): its forward policy may have been set anew. */
-void discovery_engine_up(struct node *node);
+void discovery_engine_up(struct discovery *d);
 
 #endif

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "plugin/base/clock.h"
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 #include "plugin/engine_http.h"
@@ -24,6 +25,8 @@
 #define TIMEOUT_S	    60 /* an engine that starts accepts and is silent for long */
 #define PAUSE_FIRST_MS	    100
 #define PAUSE_LAST_MS	    5000
+#define RELIST_FIRST_MS	    1000
+#define RELIST_LAST_MS	    8000
 #define TIMER_ACCURACY_USEC 1000
 #define PING_LIMIT	    4096
 #define LIST_LIMIT	    (256UL * 1024 * 1024)
@@ -39,6 +42,9 @@ struct engine {
 	struct engine_jobs *jobs;
 	sd_event_source *reconnect; /* timer */
 	sd_event_source *relist;    /* deferred: list soon */
+	sd_event_source *later;	    /* timer: relist */
+	unsigned int later_ms;	    /* its next pause */
+	uint64_t later_last_ms;	    /* when it was last */
 	struct engine_request *rq;  /* ping or list */
 	struct engine_request *stream;
 	struct engine_lines lines;
@@ -143,11 +149,55 @@ static void on_list(void *ctx, const struct engine_reply *reply)
 	en->list_again = false;
 }
 
-static void on_synced(void *ctx)
+static int on_later(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct engine *en = userdata;
+
+	(void)source;
+	(void)usec;
+	en->later_last_ms = clock_ms();
+	if (en->connected) /* else it is done anyway */
+		(void)sd_event_source_set_enabled(en->relist, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+void engine_relist(struct engine *en)
+{
+	int on = SD_EVENT_OFF;
+
+	(void)sd_event_source_get_enabled(en->later, &on);
+	if (on)
+		return;
+	if (clock_ms() - en->later_last_ms > 2UL * RELIST_LAST_MS)
+		en->later_ms = RELIST_FIRST_MS;
+	/* Both can only fail for a source that is not of the calling process. */
+	(void)sd_event_source_set_time_relative(en->later, en->later_ms * 1000UL);
+	(void)sd_event_source_set_enabled(en->later, SD_EVENT_ONESHOT);
+	en->later_ms *= 2;
+	if (en->later_ms > RELIST_LAST_MS)
+		en->later_ms = RELIST_LAST_MS;
+}
+
+static int tell_running(struct engine *en, bool complete)
+{
+	auto_free char(*ids)[ENGINE_ID_SIZE] = NULL;
+	struct engine_running running = {.complete = complete};
+	int r = engine_jobs_running(en->jobs, &ids, &running.count);
+
+	if (r < 0)
+		return r;
+	running.ids = (const char(*)[ENGINE_ID_SIZE])ids;
+	en->callbacks.running(en->callbacks.ctx, &running);
+	return 0;
+}
+
+static void on_synced(void *ctx, bool complete)
 {
 	struct engine *en = ctx;
 
 	en->pause_ms = PAUSE_FIRST_MS;
+	if (tell_running(en, complete) < 0)
+		engine_relist(en); /* no memory */
 	tell_state(en, true);
 }
 
@@ -349,8 +399,12 @@ static int set_up(struct engine *en, sd_event *event, const char *url, struct er
 				       TIMER_ACCURACY_USEC, on_reconnect, en);
 	if (r >= 0)
 		r = sd_event_add_defer(event, &en->relist, on_relist, en);
+	if (r >= 0)
+		r = sd_event_add_time_relative(event, &en->later, CLOCK_MONOTONIC, 0,
+					       TIMER_ACCURACY_USEC, on_later, en);
 	if (r < 0)
 		return err_sys(e, r, "engine: timer");
+	(void)sd_event_source_set_enabled(en->later, SD_EVENT_OFF);
 	(void)sd_event_source_set_enabled(en->relist, SD_EVENT_OFF);
 	return 0;
 }
@@ -365,6 +419,7 @@ int engine_new(sd_event *event, const char *url, const struct engine_callbacks *
 		return err_sys(e, -ENOMEM, "engine");
 	en->callbacks = *callbacks;
 	en->pause_ms = PAUSE_FIRST_MS;
+	en->later_ms = RELIST_FIRST_MS;
 	r = set_up(en, event, url, e);
 	if (r < 0) {
 		engine_free(en);
@@ -382,6 +437,7 @@ void engine_free(struct engine *en)
 		disconnect(en);
 	sd_event_source_disable_unref(en->reconnect);
 	sd_event_source_disable_unref(en->relist);
+	sd_event_source_disable_unref(en->later);
 	engine_jobs_free(en->jobs);
 	engine_http_free(en->http);
 	free(en);

@@ -62,6 +62,13 @@ enum engine_event {
 	ENGINE_EVENT_HEALTH, /* health tells */
 };
 
+/* What runs, when all of it has been told. Lives during the callback. */
+struct engine_running {
+	const char (*ids)[ENGINE_ID_SIZE]; /* also those that may: what starts now */
+	unsigned int count;
+	bool complete; /* each that the engine listed was told */
+};
+
 struct engine_callbacks {
 	/* After an inspection: at start and unpause, network connect (of a container that
 	 * runs), health changes of unknown text, and for each running container after
@@ -70,6 +77,9 @@ struct engine_callbacks {
 	/* At once when the event arrives, before any inspection. */
 	void (*event)(void *ctx, const char *container_id, enum engine_event event,
 		      int signal, enum engine_health health);
+	/* After (re)connecting and each engine_relist, just before state says synced:
+	 * no other container runs. Its end may never have been told. */
+	void (*running)(void *ctx, const struct engine_running *running);
 	/* The event stream is there (API version "1.41"), or lost (version NULL; text
 	 * says why). synced: every running container has been told since the connection.
 	 */
@@ -86,6 +96,9 @@ int engine_new(sd_event *event, const char *url, const struct engine_callbacks *
 	       struct engine **ret, struct err *e);
 void engine_free(struct engine *en);
 
+/* Looks at all running containers again soon, since something told was not heard: after
+ * a second, and less often when that is said again and again. Does not call back. */
+void engine_relist(struct engine *en);
 /* Inspects one container (again) soon. */
 void engine_inspect(struct engine *en, const char *container_id);
 

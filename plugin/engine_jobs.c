@@ -41,7 +41,7 @@ struct container {
 	struct engine_request *rq; /* the inspection under way */
 	uint64_t told;		   /* the sync that the last news is newer than */
 	unsigned int tries;	   /* failed ones in a row */
-	bool running;		   /* as told last */
+	bool running;		   /* as told or listed last */
 	bool again;		   /* inspect once more after this one */
 	bool died;		   /* since rq was sent */
 	bool listed;		   /* the sync waits for it */
@@ -60,6 +60,7 @@ struct engine_jobs {
 	unsigned int running;  /* requests */
 	unsigned int unsynced; /* containers with listed set */
 	bool syncing;
+	bool given_up; /* one that was listed, in this sync */
 	uint64_t sync; /* number of the last one */
 };
 
@@ -172,6 +173,8 @@ static void tell_gone(struct container *c)
 
 static void retry(struct container *c, const char *why)
 {
+	struct engine_jobs *j = c->jobs;
+
 	if (++c->tries < TRIES) {
 		log_debug("inspection of container %.12s: %s; trying again", c->id, why);
 		list_late(c);
@@ -179,6 +182,7 @@ static void retry(struct container *c, const char *why)
 	}
 	log_warning("container %.12s cannot be inspected, ignoring it: %s", c->id, why);
 	c->tries = 0;
+	j->given_up |= c->listed;
 	unlist(c);
 	settle(c);
 }
@@ -263,7 +267,7 @@ static int on_pump(sd_event_source *source, void *userdata)
 		send_request(TAILQ_FIRST(&j->waiting));
 	if (j->syncing && j->unsynced == 0) {
 		j->syncing = false;
-		j->ops.synced(j->ops.ctx);
+		j->ops.synced(j->ops.ctx, !j->given_up);
 	}
 	return 0;
 }
@@ -358,13 +362,17 @@ void engine_jobs_sync(struct engine_jobs *j, const char (*ids)[ENGINE_ID_SIZE],
 	struct container *c;
 	struct container *next;
 
+	j->given_up = false;
 	for (unsigned int i = 0; i < count; i++) {
 		c = find_or_add(j, ids[i]);
-		if (!c)
+		if (!c) {
+			j->given_up = true;
 			continue;
+		}
 		if (!c->listed)
 			j->unsynced++;
 		c->listed = true;
+		c->running = true;
 		c->told = j->sync;
 		engine_jobs_add(j, ids[i]);
 	}
@@ -374,6 +382,25 @@ void engine_jobs_sync(struct engine_jobs *j, const char (*ids)[ENGINE_ID_SIZE],
 			tell_gone(c);
 	j->syncing = true;
 	wake(j);
+}
+
+int engine_jobs_running(struct engine_jobs *j, char (**ret)[ENGINE_ID_SIZE],
+			unsigned int *ret_count)
+{
+	char(*ids)[ENGINE_ID_SIZE] = calloc(HASH_COUNT(j->map) + 1, sizeof(*ids));
+	struct container *c;
+	struct container *next;
+	unsigned int count = 0;
+
+	if (!ids)
+		return -ENOMEM;
+	HASH_ITER (hh, j->map, c, next) {
+		if (c->running || c->again || !c->died)
+			memcpy(ids[count++], c->id, sizeof(c->id));
+	}
+	*ret = ids;
+	*ret_count = count;
+	return 0;
 }
 
 void engine_jobs_add(struct engine_jobs *j, const char *id)

@@ -20,8 +20,8 @@ struct engine_jobs_ops {
 	void (*container)(void *ctx, const struct engine_container *c);
 	/* It ran, or was asked for, and is not there any more. */
 	void (*gone)(void *ctx, const char *id);
-	/* All that engine_jobs_sync listed were told. */
-	void (*synced)(void *ctx);
+	/* All that engine_jobs_sync listed were told; complete: none was given up. */
+	void (*synced)(void *ctx, bool complete);
 	void *ctx;
 };
 
@@ -42,6 +42,11 @@ void engine_jobs_sync_begin(struct engine_jobs *j);
 /* The list: each id is inspected; what ran before and is not in it is gone. */
 void engine_jobs_sync(struct engine_jobs *j, const char (*ids)[ENGINE_ID_SIZE],
 		      unsigned int count);
+
+/* The containers that run, or may: those of the last list, those told, and those that
+ * are to be inspected. *ret is the caller's (free). -ENOMEM. */
+int engine_jobs_running(struct engine_jobs *j, char (**ret)[ENGINE_ID_SIZE],
+			unsigned int *ret_count);
 
 /* Inspects soon; never calls back or sends from within. An invalid id is ignored. */
 void engine_jobs_add(struct engine_jobs *j, const char *id);

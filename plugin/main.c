@@ -43,6 +43,7 @@ struct daemon {
 	char balancer_why[160];
 	struct node *node;
 	struct calls calls;
+	struct discovery discovery;
 	struct control *control;
 	struct engine *engine;
 	struct pulse *pulse;
@@ -60,7 +61,7 @@ static void on_container(void *ctx, const struct engine_container *c)
 {
 	struct daemon *d = ctx;
 
-	discovery_container(d->node, c);
+	discovery_container(&d->discovery, c);
 	for (unsigned int i = 0; i < c->endpoint_count; i++)
 		control_set_network_name(d->control, c->endpoints[i].network_id,
 					 c->endpoints[i].network_name);
@@ -71,7 +72,22 @@ static void on_event(void *ctx, const char *container, enum engine_event event,
 {
 	struct daemon *d = ctx;
 
-	discovery_event(d->node, container, event, signal, health);
+	discovery_event(&d->discovery, container, event, signal, health);
+}
+
+static void on_running(void *ctx, const struct engine_running *running)
+{
+	struct daemon *d = ctx;
+
+	discovery_running(&d->discovery, running);
+}
+
+/* The database was full, perhaps. */
+static void on_discovery_lost(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	engine_relist(d->engine);
 }
 
 static void on_engine_state(void *ctx, const char *version, bool synced, const char *text)
@@ -79,11 +95,8 @@ static void on_engine_state(void *ctx, const char *version, bool synced, const c
 	struct daemon *d = ctx;
 
 	control_set_engine(d->control, version, synced, text);
-	if (!version)
-		return;
-	discovery_sync(d->node, synced);
-	if (!synced)
-		discovery_engine_up(d->node);
+	if (version && !synced)
+		discovery_engine_up(&d->discovery);
 }
 
 /* Docker registers the driver when it starts: its firewall rules are new, too. */
@@ -91,7 +104,7 @@ static void on_registered(void *ctx)
 {
 	struct daemon *d = ctx;
 
-	discovery_engine_up(d->node);
+	discovery_engine_up(&d->discovery);
 }
 
 /* --- balancer
@@ -230,7 +243,7 @@ static int watch_workers(struct daemon *d, struct err *e)
 /* What was there before is in place (which may take long): now Docker may come. */
 static void on_ready(void *ctx, const struct err *state)
 {
-	const struct engine_callbacks callbacks = {on_container, on_event,
+	const struct engine_callbacks callbacks = {on_container, on_event, on_running,
 						   on_engine_state, ctx};
 	struct daemon *d = ctx;
 	struct err e = {0};
@@ -238,6 +251,8 @@ static void on_ready(void *ctx, const struct err *state)
 
 	if (state->code < 0)
 		log_error("starting all the same: %s", state->text);
+	d->discovery =
+		(struct discovery){.node = d->node, .lost = on_discovery_lost, .ctx = d};
 	r = engine_new(d->event, d->config.docker_host, &callbacks, &d->engine, &e);
 	if (r == 0)
 		r = watch_workers(d, &e);

@@ -193,13 +193,29 @@ static void lost_run(struct job *job)
 	job->err.code = r;
 }
 
+/* Where the kernel's side does not know it yet. */
+static void lost_kernel(struct job *job)
+{
+	struct lost_job *lj = CONTAINER_OF(job, struct lost_job, job);
+
+	if (job->err.code == 0)
+		actual_endpoint_leave(lj->node->actual, lj->endpoint);
+	free(lj);
+}
+
 static void lost_done(struct job *job)
 {
 	struct lost_job *lj = CONTAINER_OF(job, struct lost_job, job);
 	struct node *n = lj->node;
 
-	if (job->err.code == 0 || job->err.code == -ECANCELED) {
+	if (job->err.code == -ECANCELED) {
 		free(lj);
+		return;
+	}
+	if (job->err.code == 0) {
+		job->run = lost_kernel;
+		job->done = NULL;
+		node_post_kernel(n, job);
 		return;
 	}
 	if (!lj->told)
@@ -228,7 +244,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-static void on_endpoint_lost(void *ctx, const char *endpoint)
+void node_endpoint_lost(struct node *n, const char *endpoint)
 {
 	struct lost_job *lj = calloc(1, sizeof(*lj));
 
@@ -236,11 +252,16 @@ static void on_endpoint_lost(void *ctx, const char *endpoint)
 		log_error("no memory to forget ep=%.12s", endpoint);
 		return;
 	}
-	lj->node = ctx;
+	lj->node = n;
 	lj->job.run = lost_run;
 	lj->job.done = lost_done;
 	(void)str_copy(lj->endpoint, sizeof(lj->endpoint), endpoint);
-	node_post_store_always(lj->node, &lj->job);
+	node_post_store_always(n, &lj->job);
+}
+
+static void on_endpoint_lost(void *ctx, const char *endpoint)
+{
+	node_endpoint_lost(ctx, endpoint);
 }
 
 /* --- start: what the database knows

@@ -41,6 +41,10 @@ void node_post_store_always(struct node *n, struct job *job);
 void node_post_kernel(struct node *n, struct job *job);
 void node_post_loop(struct node *n, struct job *job);
 
+/* Nobody will speak of this endpoint again: as its Leave, which is repeated until the
+ * database has it. Thread: any. */
+void node_endpoint_lost(struct node *n, const char *endpoint);
+
 /* Thread: store. */
 struct desired *node_desired(struct node *n);
 /* Registry deadlines may have changed. Thread: store. */

@@ -11,8 +11,9 @@
 #include <signal.h>
 #include <unistd.h>
 
-#define NET "net1"
-#define WEB "com.docker.compose.service=web com.docker.compose.project=shop"
+#define LOST_SIZE 64
+#define NET	  "net1"
+#define WEB	  "com.docker.compose.service=web com.docker.compose.project=shop"
 
 /* One network, and n backends e1.. of the Compose service shop/web. */
 static struct fixture *with_web(void **state, unsigned int n)
@@ -363,6 +364,51 @@ static void test_not_running_when_seen(void **state)
 	assert_backends(web(f), "e1:1");
 }
 
+/* --- the containers that run --------------------------------------------------- */
+
+static void note_lost(void *ctx, const char *endpoint)
+{
+	char *lost = ctx;
+
+	assert_true(strlen(lost) + strlen(endpoint) + 2 <= LOST_SIZE);
+	if (lost[0])
+		strcat(lost, " ");
+	strcat(lost, endpoint);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* Tells that only ids (separated by spaces) run; which endpoints are lost. */
+static void assert_lost(struct fixture *f, const char *ids, bool complete,
+			const char *expected)
+{
+	char list[8][LB_ID_SIZE] = {0};
+	char words[8][8] = {0};
+	char copy[LOST_SIZE];
+	char lost[LOST_SIZE] = "";
+	char sorted[LOST_SIZE] = "";
+	char *save = NULL;
+	struct registry_running running = {(const char(*)[LB_ID_SIZE])list, 0, complete,
+					   note_lost, lost};
+	struct err e = {0};
+	unsigned int n = 0;
+
+	assert_return_code(str_copy(copy, sizeof(copy), ids), 0);
+	for (char *id = strtok_r(copy, " ", &save); id; id = strtok_r(NULL, " ", &save))
+		assert_return_code(str_copy(list[running.count++], LB_ID_SIZE, id), 0);
+	assert_int_equal(registry_containers_only(f->registry, &running, 1000, &e), 0);
+	for (char *id = strtok_r(lost, " ", &save); id; id = strtok_r(NULL, " ", &save))
+		assert_return_code(str_copy(words[n++], sizeof(words[0]), id), 0);
+	qsort(words, n, sizeof(words[0]), by_text);
+	for (unsigned int i = 0; i < n; i++)
+		note_lost(sorted, words[i]);
+	assert_string_equal(sorted, expected);
+	check_witness(f);
+}
+
 /* fairlead was away while "c-e1" ended; nobody will ever tell. */
 static void test_ended_unseen(void **state)
 {
@@ -370,17 +416,39 @@ static void test_ended_unseen(void **state)
 	struct err e = {0};
 
 	fixture_restart(f);
-	registry_sync_begin(f->registry);
 	assert_backends(web(f), "e1:1 e2:1 e3:1");
-	run(f, "e2", WEB);
-	run(f, "e3", WEB);
-	assert_int_equal(registry_sync_end(f->registry, 1000, &e), 0);
+	assert_lost(f, "c-e2 c-e3", true, "e1");
 	assert_backends(web(f), "e1:0 e2:1 e3:1");
-	check_witness(f);
-	/* It stands up again, with the next synchronisation it stays. */
+	/* It stands up again, and then it stays. */
 	run(f, "e1", WEB);
-	assert_int_equal(registry_sync_end(f->registry, 1000, &e), 0);
+	assert_lost(f, "c-e1 c-e2 c-e3 another", true, "");
 	assert_backends(web(f), "e1:1 e2:1 e3:1");
+	/* None runs any more. */
+	assert_lost(f, "", true, "e1 e2 e3");
+	assert_backends(web(f), "e1:0 e2:0 e3:0");
+	assert_return_code(registry_reload(f->registry, &e), 0);
+	assert_lost(f, "", false, "e1 e2 e3");
+}
+
+/* Their service is known from a driver option, their container was never seen. */
+static void test_endpoints_without_container(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = {0};
+
+	add_network(f, NET, "10.1.0.192/26", NULL);
+	add_endpoint(f, NET, "e1", "10.1.0.2", "fairlead.service=web");
+	add_endpoint(f, NET, "e2", "10.1.0.3", "fairlead.service=web");
+	add_endpoint(f, NET, "e3", "10.1.0.4", "fairlead.service=web");
+	assert_lost(f, "", true, ""); /* they came after the start */
+	fixture_restart(f);
+	assert_lost(f, "", false, ""); /* some that run were not seen */
+	run(f, "e2", NULL);
+	add_endpoint(f, NET, "e3", "10.1.0.4", "fairlead.service=web");
+	add_endpoint(f, NET, "e4", "10.1.0.5", "fairlead.service=web");
+	assert_return_code(registry_reload(f->registry, &e), 0); /* is no start */
+	assert_lost(f, "c-e2", true, "e1");
+	assert_backends(view(f, NET, "", "web"), "e1:1 e2:1 e3:1 e4:1");
 }
 
 static void test_weights(void **state)
@@ -871,6 +939,7 @@ int main(void)
 		T(test_health_is_ignored),
 		T(test_not_running_when_seen),
 		T(test_ended_unseen),
+		T(test_endpoints_without_container),
 		T(test_weights),
 		T(test_newest_decides),
 		T(test_scheduler_that_balancer_lacks),

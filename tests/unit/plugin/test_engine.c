@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "plugin/base/clock.h"
 #include "plugin/base/log.h"
 #include "plugin/base/map.h"
 #include "plugin/base/mem.h"
@@ -27,6 +28,7 @@
 #define WAIT_USEC 8000000
 #define ID_A	  "aa00000000000000000000000000000000000000000000000000000000000001"
 #define ID_B	  "bb00000000000000000000000000000000000000000000000000000000000002"
+#define ID_C	  "cc00000000000000000000000000000000000000000000000000000000000003"
 
 struct fake;
 
@@ -66,6 +68,7 @@ struct fake {
 	/* what the client told */
 	struct engine *engine;
 	char log[65536];
+	char running[256]; /* as told last */
 	bool timed_out;
 };
 
@@ -364,6 +367,18 @@ static void on_event(void *ctx, const char *id, enum engine_event event, int sig
 	       (int)health);
 }
 
+/* Before each "synced". */
+static void on_running(void *ctx, const struct engine_running *running)
+{
+	struct fake *f = ctx;
+	size_t len = 0;
+
+	for (unsigned int i = 0; i < running->count && len < sizeof(f->running) - 16; i++)
+		len += (size_t)snprintf(f->running + len, 4, "%.2s ", running->ids[i]);
+	(void)snprintf(f->running + len, sizeof(f->running) - len, "complete=%d",
+		       running->complete);
+}
+
 static void on_state(void *ctx, const char *version, bool synced, const char *text)
 {
 	record(ctx, "state %s synced=%d %s\n", version ? version : "-", synced, text);
@@ -439,6 +454,7 @@ static void client_start(struct fake *f)
 {
 	const struct engine_callbacks callbacks = {.container = on_container,
 						   .event = on_event,
+						   .running = on_running,
 						   .state = on_state,
 						   .ctx = f};
 	struct err e = {0};
@@ -500,6 +516,74 @@ static void test_sync(void **state)
 			    "/v1.41/events?filters=%7B%22type%22%3A%5B%22container%22"
 			    "%2C%22network%22%5D%7D");
 	assert_int_equal(f->lists, 1);
+}
+
+static bool one_is_held(struct fake *f, const void *arg)
+{
+	(void)arg;
+	return held(f) == 1;
+}
+
+static void test_running(void **state)
+{
+	struct fake *f = *state;
+
+	/* One dies and another one starts before all has been told. */
+	f->hold = "bb";
+	f->list = ID_A " " ID_B;
+	server_start(f);
+	client_start(f);
+	wait_log(f, "container aa");
+	run_until(f, one_is_held, NULL, "inspection");
+	push_event(f, "die", ID_A, "");
+	push_event(f, "start", ID_C, "");
+	wait_log(f, "container cc");
+	assert_string_equal(f->running, "");
+	release(f);
+	wait_log(f, "synced=1");
+	assert_string_equal(f->running, "bb cc complete=1");
+}
+
+/* What begins now may not be in the list, and what cannot be inspected runs. */
+static void test_running_not_told(void **state)
+{
+	struct fake *f = *state;
+
+	f->hold = "cc";
+	start_synced(f, ID_A);
+	push_event(f, "start", ID_C, "");
+	run_until(f, one_is_held, NULL, "inspection");
+	clear(f);
+	f->inspect_garbage = true;
+	engine_relist(f->engine);
+	wait_log(f, "synced=1");
+	assert_string_equal(f->running, "aa cc complete=0");
+	assert_string_equal(f->log, "state 1.41 synced=1 \n");
+}
+
+static bool lists_equal(struct fake *f, const void *arg)
+{
+	return f->lists >= *(const unsigned int *)arg;
+}
+
+static void test_relist_has_a_limit(void **state)
+{
+	struct fake *f = *state;
+	const unsigned int counts[] = {2, 3};
+	uint64_t begin;
+
+	start_synced(f, ID_A);
+	assert_string_equal(f->running, "aa complete=1");
+	begin = clock_ms();
+	for (int i = 0; i < 1000; i++)
+		engine_relist(f->engine);
+	run_until(f, lists_equal, &counts[0], "first");
+	assert_true(clock_ms() - begin >= 900);
+	settle(f);
+	assert_int_equal(f->lists, 2);
+	engine_relist(f->engine);
+	run_until(f, lists_equal, &counts[1], "second");
+	assert_true(clock_ms() - begin >= 2900); /* twice as long */
 }
 
 static void test_version_is_bounded(void **state)
@@ -828,6 +912,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_sync),
+		TEST(test_running),
+		TEST(test_running_not_told),
+		TEST(test_relist_has_a_limit),
 		TEST(test_version_is_bounded),
 		TEST(test_engine_comes_later),
 		TEST(test_events),
