@@ -306,14 +306,14 @@ static inline int make_network(struct node *node, void *arg)
 	const char *id = arg;
 	struct api_pool pool = {.pool = {.addr = {.family = AF_INET}, .prefix = 24}};
 	struct api_network_create rq = {.pools = {.ipv4 = &pool, .count4 = 1}};
-	struct network_config config;
+	struct desired_network made;
 	struct err e = {0};
 
 	assert_return_code(addr_parse("10.1.0.0", &pool.pool.addr), 0);
 	assert_return_code(addr_parse("10.1.0.1", &pool.gateway.addr), 0);
 	pool.gateway.prefix = 24;
 	(void)str_copy(rq.network, sizeof(rq.network), id);
-	return desired_network_create(node_desired(node), &rq, &config, &e);
+	return desired_network_create(node_desired(node), &rq, &made, &e);
 }
 
 /* An endpoint "e1" that has joined network "n1". */
