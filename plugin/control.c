@@ -17,8 +17,11 @@
 #define LOG_MODULE "control"
 #include "plugin/base/log.h"
 
+#define NAMES_MAX 4096 /* between two looks at the status; the oldest go first */
+
 struct network_name {
 	UT_hash_handle hh;
+	uint64_t told; /* the order of being told */
 	char id[NETWORK_ID_SIZE];
 	char name[128];
 };
@@ -30,7 +33,8 @@ struct control {
 	bool synced;
 	char engine_version[16];
 	char engine_text[256];
-	struct network_name *names;
+	struct network_name *names; /* also of networks that are not ours, or gone */
+	uint64_t told;
 };
 
 int control_new(const struct control_config *config, struct control **ret, struct err *e)
@@ -44,6 +48,12 @@ int control_new(const struct control_config *config, struct control **ret, struc
 	return 0;
 }
 
+static void forget_name(struct control *c, struct network_name *n)
+{
+	HASH_DEL(c->names, n);
+	free(n);
+}
+
 void control_free(struct control *c)
 {
 	struct network_name *n;
@@ -51,10 +61,8 @@ void control_free(struct control *c)
 
 	if (!c)
 		return;
-	HASH_ITER (hh, c->names, n, next) {
-		HASH_DEL(c->names, n);
-		free(n);
-	}
+	HASH_ITER (hh, c->names, n, next)
+		forget_name(c, n);
 	free(c);
 }
 
@@ -89,7 +97,10 @@ void control_set_network_name(struct control *c, const char *id, const char *nam
 			free(n);
 			return;
 		}
+		if (HASH_COUNT(c->names) > NAMES_MAX)
+			forget_name(c, c->names); /* the first is the oldest */
 	}
+	n->told = ++c->told;
 	(void)snprintf(n->name, sizeof(n->name), "%s", name);
 }
 
@@ -107,6 +118,7 @@ struct status {
 	struct job job;
 	struct control *control;
 	struct http_request *rq;
+	uint64_t told; /* the last name when the status was asked for */
 	json_t *root;
 	json_t *networks;
 	/* While one network is written: */
@@ -331,15 +343,38 @@ static void write_network(void *ctx, const struct store_network *n,
 	(void)json_array_append_new(s->networks, o);
 }
 
+/* Writes the networks' names, and forgets those of others. One that was told since the
+ * status was asked for may be of a network that is newer than the list. */
+static void write_names(const struct status *s)
+{
+	struct control *c = s->control;
+	struct network_name *n;
+	struct network_name *next;
+	json_t *known = json_object();
+	json_t *network;
+	size_t i;
+
+	json_array_foreach (s->networks, i, network) {
+		const char *id = json_string_value(json_object_get(network, "id"));
+
+		HASH_FIND_STR(c->names, id, n);
+		set_text(network, "name", n ? n->name : "");
+		(void)json_object_set_new(known, id, json_true());
+	}
+	HASH_ITER (hh, c->names, n, next) {
+		if (n->told <= s->told && !json_object_get(known, n->id))
+			forget_name(c, n);
+	}
+	json_decref(known);
+}
+
 static void status_answer(struct job *job)
 {
 	struct status *s = CONTAINER_OF(job, struct status, job);
 	const struct control *c = s->control;
 	json_t *engine = json_object();
 	json_t *balancer = json_object();
-	json_t *network;
 	char *text;
-	size_t i;
 
 	if (job->err.code < 0) {
 		http_reply_error(s->rq, 500, job->err.text);
@@ -354,13 +389,7 @@ static void status_answer(struct job *job)
 	set_text(balancer, "name", c->config.balancer);
 	set_text(balancer, "why", c->config.balancer_why);
 	(void)json_object_set_new(s->root, "balancer", balancer);
-	json_array_foreach (s->networks, i, network) {
-		const struct network_name *n;
-
-		HASH_FIND_STR(c->names, json_string_value(json_object_get(network, "id")),
-			      n);
-		set_text(network, "name", n ? n->name : "");
-	}
+	write_names(s);
 	text = json_dumps(s->root, JSON_COMPACT);
 	if (text)
 		http_reply(s->rq, 200, "application/json", text, strlen(text));
@@ -434,6 +463,7 @@ static void status_start(struct control *c, struct http_request *rq)
 		return;
 	}
 	s->control = c;
+	s->told = c->told;
 	s->rq = rq;
 	s->job.run = status_store;
 	s->job.done = status_stored;

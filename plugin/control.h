@@ -26,7 +26,8 @@ void control_set_ready(struct control *c, bool ready);
 /* What the engine client last said; version NULL: not connected. */
 void control_set_engine(struct control *c, const char *version, bool synced,
 			const char *text);
-/* A network's name, as the engine calls it. */
+/* A network's name, as the engine calls it; any network's. Forgotten with the first
+ * status that does not list the network. */
 void control_set_network_name(struct control *c, const char *id, const char *name);
 
 /* An http_handler; ctx is a struct control. */

@@ -49,6 +49,8 @@ void __wrap_actual_port(struct actual *a, const struct firewall_port *old,
 int __wrap_actual_start(struct actual *a, struct err *e);
 unsigned int __wrap_actual_network_state(struct actual *a, const char *id,
 					 char *ret_error, size_t size);
+void __wrap_actual_count(struct actual *a, const char *network,
+			 struct balancer_count *list, unsigned int count);
 unsigned int __wrap_actual_repairs(const struct actual *a);
 
 int __wrap_actual_new(sd_event *event, const struct actual_config *config,
@@ -118,6 +120,15 @@ unsigned int __wrap_actual_network_state(struct actual *a, const char *id,
 	(void)ret_error;
 	(void)size;
 	return 1500;
+}
+
+void __wrap_actual_count(struct actual *a, const char *network,
+			 struct balancer_count *list, unsigned int count)
+{
+	(void)a;
+	(void)network;
+	(void)list;
+	(void)count;
 }
 
 unsigned int __wrap_actual_repairs(const struct actual *a)
