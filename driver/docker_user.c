@@ -47,7 +47,8 @@ static int allow_nft(struct nft_sock *nft, enum nft_family family, struct err *e
 
 	if (r <= 0)
 		return r;
-	r = nft_rule_find(nft, family, TABLE, CHAIN, ACCEPT_COMMENT, &found, e);
+	r = nft_rule_find(nft, &(struct nft_place){family, TABLE, CHAIN}, ACCEPT_COMMENT,
+			  &found, e);
 	if (r < 0 || (found.count == 2 && found.at_end))
 		return r;
 	b = nft_batch_new(family, TABLE);
@@ -149,7 +150,7 @@ static int read_legacy(const char *program, struct legacy_rules *ret, struct err
 	f = fdopen(fd, "r");
 	if (!f)
 		return err_sys(e, -errno, "rules of %s", program);
-	fd = -1; /* is the stream's now */
+	(void)TAKE_FD(fd); /* is the stream's now */
 	*ret = (struct legacy_rules){.at_end = true};
 	while (fgets(line, sizeof(line), f))
 		read_legacy_rule(ret, line);

@@ -228,9 +228,14 @@ struct nft_rules {
 		       * there is none. One of ours behind it is not at_end. */
 };
 
+struct nft_place {
+	enum nft_family family;
+	const char *table;
+	const char *chain;
+};
+
 /* Looks for the rules of a chain with this comment. No such chain: none. */
-int nft_rule_find(struct nft_sock *ns, enum nft_family family, const char *table,
-		  const char *chain, const char *comment, struct nft_rules *ret,
-		  struct err *e);
+int nft_rule_find(struct nft_sock *ns, const struct nft_place *place, const char *comment,
+		  struct nft_rules *ret, struct err *e);
 
 #endif

@@ -463,13 +463,12 @@ static int place_rule(const struct nlmsghdr *nlh, void *ctx)
 	return 0;
 }
 
-int nft_rule_find(struct nft_sock *ns, enum nft_family family, const char *table,
-		  const char *chain, const char *comment, struct nft_rules *ret,
-		  struct err *e)
+int nft_rule_find(struct nft_sock *ns, const struct nft_place *place, const char *comment,
+		  struct nft_rules *ret, struct err *e)
 {
-	struct place_search ps = {.chain = chain, .comment = comment};
+	struct place_search ps = {.chain = place->chain, .comment = comment};
 	char buf[REQUEST_SIZE] __attribute__((aligned(8)));
-	int r = check_names(table, chain);
+	int r = check_names(place->table, place->chain);
 	int tries;
 
 	if (r == 0)
@@ -477,14 +476,16 @@ int nft_rule_find(struct nft_sock *ns, enum nft_family family, const char *table
 	for (tries = 0; r == -EINTR && tries < DUMP_TRIES; tries++) {
 		struct nlmsghdr *nlh;
 
-		nlh = request(buf, NFT_MSG_GETRULE, family, table, NLM_F_DUMP);
-		mnl_attr_put_strz(nlh, NFTA_RULE_CHAIN, chain);
+		nlh = request(buf, NFT_MSG_GETRULE, place->family, place->table,
+			      NLM_F_DUMP);
+		mnl_attr_put_strz(nlh, NFTA_RULE_CHAIN, place->chain);
 		ps.found = (struct nft_rules){.at_end = true};
 		r = nft_request(ns, nlh, place_rule, &ps);
 	}
 	if (r < 0 && r != -ENOENT)
-		return err_sys(e, r, "nftables: rules of chain %s in table %s %s", chain,
-			       nft_family_name(family), table);
+		return err_sys(e, r, "nftables: rules of chain %s in table %s %s",
+			       place->chain, nft_family_name(place->family),
+			       place->table);
 	*ret = ps.found;
 	return 0;
 }

@@ -897,8 +897,9 @@ static void comments_are_found(void **state)
 	nft_act_accept(b);
 	nft_rule_end(b);
 	commit(b);
-	assert_ok(nft_rule_find(sock, NFT_FAMILY_INET, NFT_TABLE, "c", "service web/1",
-				&found, &fixture_err));
+	assert_ok(nft_rule_find(sock,
+				&(struct nft_place){NFT_FAMILY_INET, NFT_TABLE, "c"},
+				"service web/1", &found, &fixture_err));
 	assert_int_equal(found.count, 1);
 	assert_true(found.at_end);
 	assert_int_equal(found.end, 0);
@@ -921,8 +922,9 @@ static void comments_are_found(void **state)
 	assert_int_equal(nft_rule_exists(sock, NFT_FAMILY_INET, NFT_TABLE, "none",
 					 "service web", NULL),
 			 0);
-	assert_ok(nft_rule_find(sock, NFT_FAMILY_INET, NFT_TABLE, "c", "the first",
-				&found, &fixture_err));
+	assert_ok(nft_rule_find(sock,
+				&(struct nft_place){NFT_FAMILY_INET, NFT_TABLE, "c"},
+				"the first", &found, &fixture_err));
 	assert_int_equal(found.count, 1);
 	assert_false(found.at_end);
 	b = batch();
@@ -931,8 +933,9 @@ static void comments_are_found(void **state)
 	b = batch();
 	nft_rule_del(b, "c", found.handles[0]);
 	refuse(b, -ENOENT, "rules of chain c");
-	assert_ok(nft_rule_find(sock, NFT_FAMILY_INET, NFT_TABLE, "none", "the first",
-				&found, &fixture_err));
+	assert_ok(nft_rule_find(sock,
+				&(struct nft_place){NFT_FAMILY_INET, NFT_TABLE, "none"},
+				"the first", &found, &fixture_err));
 	assert_int_equal(found.count, 0);
 	assert_int_equal(nft_rule_count(sock, NFT_TABLE, "c", NULL), 1);
 	b = batch();
@@ -960,8 +963,9 @@ static void rules_live_in_tables_of_iptables(void **state)
 	assert_int_equal(
 		nft_chain_exists(sock, NFT_FAMILY_IPV4, "filter", "DOCKER-USER", NULL),
 		1);
-	assert_ok(nft_rule_find(sock, NFT_FAMILY_IPV4, "filter", "DOCKER-USER",
-				"fairlead", &found, &fixture_err));
+	assert_ok(nft_rule_find(
+		sock, &(struct nft_place){NFT_FAMILY_IPV4, "filter", "DOCKER-USER"},
+		"fairlead", &found, &fixture_err));
 	assert_int_equal(found.count, 0);
 	assert_true(found.end > 0);
 	nft_rule_begin_before(b, "DOCKER-USER", found.end, "fairlead");
@@ -991,8 +995,9 @@ static void rules_live_in_tables_of_iptables(void **state)
 	assert_int_equal(nft_rule_exists(sock, NFT_FAMILY_IPV4, "filter", "DOCKER-USER",
 					 "fairlead", NULL),
 			 1);
-	assert_ok(nft_rule_find(sock, NFT_FAMILY_IPV4, "filter", "DOCKER-USER",
-				"fairlead", &found, &fixture_err));
+	assert_ok(nft_rule_find(
+		sock, &(struct nft_place){NFT_FAMILY_IPV4, "filter", "DOCKER-USER"},
+		"fairlead", &found, &fixture_err));
 	assert_int_equal(found.count, 2);
 	assert_true(found.at_end);
 	b = nft_batch_new(NFT_FAMILY_IPV4, "filter");
