@@ -207,7 +207,7 @@ static int ask(const char *key, const char *name)
 		(const char(*)[LB_ID_SIZE])server->tasks[i].networks;
 	const struct zone_client c = {networks, server->tasks[i].network_count,
 				      server->tasks[i].project};
-	struct addr found[1];
+	struct addr found[1] = {{0}};
 	struct zone_answer answer = {.list = found, .max = 1};
 
 	if (zone_lookup(server->zone, &c, name, AF_INET, 0, &answer) !=
