@@ -5,7 +5,6 @@
  */
 #include "lb/dns/answer.h"
 
-
 static size_t write_reverse(const struct zone *z, const struct zone_client *client,
 			    struct wire_answer *a)
 {
