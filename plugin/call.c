@@ -8,9 +8,11 @@
 
 #include "plugin/api_ipam.h"
 #include "plugin/api_net.h"
+#include "plugin/base/clock.h"
 #include "plugin/base/mem.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,6 +27,7 @@ struct call {
 	const struct calls *calls;
 	const struct method *method;
 	struct http_request *rq; /* NULL once answered */
+	uint64_t since_us;	 /* when it came */
 	union {
 		struct api_network_create network_create;
 		struct api_network_allocate allocate;
@@ -535,6 +538,7 @@ static void call_answer(struct call *c)
 	char *text;
 	size_t len;
 
+	log_debug("%s took us=%" PRIu64, method_name(c), clock_us() - c->since_us);
 	if (c->job.err.code < 0) {
 		log_info("%s refused err=\"%s\"", method_name(c), c->job.err.text);
 		http_reply_error(c->rq, 200, c->job.err.text);
@@ -683,6 +687,7 @@ void call_handle(void *ctx, struct http_request *rq)
 	c->calls = ctx;
 	c->method = m;
 	c->rq = rq;
+	c->since_us = clock_us();
 	if (m->decode && m->decode(c, body, len, &e) < 0) {
 		log_warning("%s", e.text);
 		http_reply_error(rq, e.code == -ENOMEM ? 500 : 400, e.text);
