@@ -9,18 +9,15 @@ setup_file() {
 	engine_start
 	engine_image
 	FAIRLEAD_BALANCER=nft fairlead_start
-}
-
-teardown_file() { engine_cleanup; }
-
-setup() {
 	network app
 	client
 }
 
+teardown_file() { engine_cleanup; }
+
 teardown() {
 	engine_logs_on_failure
-	clean_up
+	docker ps -a --format '{{.Names}}' | grep -vx client | xargs -r docker rm -f >/dev/null
 }
 
 state_is() { # state_is CONTAINER STATE: a filter
@@ -71,7 +68,7 @@ connections_are() { [[ $(connections) == "$1" ]]; }
 kill_of_stop() { docker stop "$1" >"$BATS_TEST_TMPDIR/stop" 3>&- & }
 
 @test "no request fails while a replica drains, goes, comes and gets healthy" {
-	three -e OKHTTPD_GRACE=500 --health-cmd 'okhttpd get 127.0.0.1 80' --health-interval 100ms
+	three -e OKHTTPD_GRACE=500 --health-cmd 'okhttpd get 127.0.0.1 80' --health-interval 300ms
 	load_begin "$(vip web)"
 	docker stop web2 >/dev/null
 	settled web 'web1=active web3=active'

@@ -233,7 +233,7 @@ all_distinct() { [[ -z $(all_addresses | sort | uniq -d) ]]; }
 	vip=$(vip web)
 	steady_status >"$BATS_TEST_TMPDIR/status.before"
 	# Not by docker exec: it would end with the engine.
-	in_task client "$OKHTTPD" load "$vip" 80 6 >"$BATS_TEST_TMPDIR/load" 3>&- &
+	in_task client nice -n 19 "$OKHTTPD" load "$vip" 80 6 >"$BATS_TEST_TMPDIR/load" 3>&- &
 	HOLDS+=("$!")
 	hold_begin outside 192.0.2.1 8080
 	engine_restart
