@@ -154,6 +154,9 @@ static void add_leave(struct nft_batch *b)
 
 static void add_frame(struct nft_batch *b)
 {
+	/* Answers to ::1 would come in over an uplink, and IPv6 has no route_localnet. */
+	static const struct cidr loopback6 = {{AF_INET6, {[15] = 1}}, 128};
+
 	nft_table_add(b, false);
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 		nft_set_add(b, &pools[i]);
@@ -167,6 +170,10 @@ static void add_frame(struct nft_batch *b)
 	add_publish_rules(b, "publish");
 	nft_chain_add_base(b, "local", NFT_CHAIN_TYPE_NAT, NFT_HOOK_OUTPUT,
 			   PRIORITY_DNAT);
+	nft_rule_begin(b, "local", "no way back to ::1: refused, clients try 127.0.0.1");
+	nft_match_addr(b, NFT_FIELD_DADDR, &loopback6, true);
+	nft_act_accept(b);
+	nft_rule_end(b);
 	add_publish_rules(b, "local");
 	add_forward(b);
 	add_leave(b);
@@ -410,7 +417,7 @@ static int check_chains(struct firewall *fw, struct err *e)
 		const char *chain;
 		int rules;
 	} chains[] = {
-		{"guard", 1}, {"publish", 4}, {"local", 4}, {"forward", 2}, {"leave", 4}};
+		{"guard", 1}, {"publish", 4}, {"local", 5}, {"forward", 2}, {"leave", 4}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(chains); i++) {
 		int r = nft_rule_count(fw->nft, NFT_TABLE, chains[i].chain, e);

@@ -213,6 +213,21 @@ static int set_host_sysctls(const struct network_config *c, const char *host_if,
 	return ns_sysctl_set(own, list, has_family(c, AF_INET6) ? 3 : 2, e);
 }
 
+/* A link with our name and MAC whose other end is not in our sandbox: that of a sandbox
+ * that died, and that the kernel has not cleared away yet. */
+static int replace_dead_uplink(struct link_sock *host, const struct link_veth *veth,
+			       struct err *e)
+{
+	uint8_t mac[MAC_SIZE];
+	int r;
+
+	if (link_mac(host, veth->name, mac, NULL) < 0 ||
+	    memcmp(mac, veth->mac, sizeof(mac)) != 0)
+		return -EEXIST; /* of somebody else, as e says */
+	r = link_del(host, veth->name, e);
+	return r < 0 ? r : link_veth_add(host, veth, e);
+}
+
 static int setup_uplink(struct link_sock *host, const struct network_sandbox *sb,
 			const struct network_config *c, struct err *e)
 {
@@ -235,6 +250,8 @@ static int setup_uplink(struct link_sock *host, const struct network_sandbox *sb
 	uplink_mac(c->id, 0x68, host_mac);    /* "h" */
 	uplink_mac(c->id, 0x73, sandbox_mac); /* "s" */
 	r = link_veth_add(host, &veth, e);
+	if (r == -EEXIST)
+		r = replace_dead_uplink(host, &veth, e);
 	if (r == 0)
 		r = link_up(sb->links, NETWORK_UPLINK, NULL, e);
 	if (r == 0)
