@@ -100,7 +100,7 @@ static int count_conns(struct nftcommon *c, struct conntrack_count *list,
 }
 
 const struct nftcommon_spec ipvslb_spec = {
-	.chain = "mark",
+	.chain = "marks",
 	.foreign_chain = "balance",
 	.type = NFT_CHAIN_TYPE_FILTER,
 	.priority_task = PRIORITY_MARK,

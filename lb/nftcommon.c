@@ -12,8 +12,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define BRIDGE		 "br0" /* of every network sandbox */
-#define MASQUERADE_CHAIN "masquerade"
+#define BRIDGE		 "br0"	/* of every network sandbox */
+#define MASQUERADE_CHAIN "masq" /* no keyword of nft: it reads its own listing */
 #define PRIORITY_SNAT	 100
 #define GONE_ROOM_FIRST	 8
 

@@ -77,7 +77,7 @@ static int count_entries(struct nftcommon *c, struct conntrack_count *list,
 
 static const struct nftcommon_spec spec = {
 	.chain = "balance",
-	.foreign_chain = "mark",
+	.foreign_chain = "marks",
 	.type = NFT_CHAIN_TYPE_NAT,
 	.priority_task = PRIORITY_TASK,
 	.priority_sandbox = PRIORITY_SANDBOX,

@@ -832,7 +832,7 @@ static void damage_base_chain(const struct world *w, enum net_ns ns)
 	struct damage d;
 
 	damage_begin(w, ns, &d);
-	nft_chain_flush(d.batch, is_nft(w) ? "balance" : "mark");
+	nft_chain_flush(d.batch, is_nft(w) ? "balance" : "marks");
 	damage_end(&d);
 }
 
@@ -936,7 +936,7 @@ static void damage_masquerade(const struct world *w, enum net_ns ns)
 		return;
 	}
 	damage_begin(w, ns, &d);
-	nft_chain_flush(d.batch, "masquerade");
+	nft_chain_flush(d.batch, "masq");
 	damage_end(&d);
 }
 
