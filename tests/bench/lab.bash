@@ -7,21 +7,27 @@
 # whatever else this machine does. It says nothing of caches and branches.
 
 LAB=$HERE/../lab/lab
-LAB_ROUNDS=${BENCH_LAB_ROUNDS:-2}
+LAB_ROUNDS=${BENCH_LAB_ROUNDS:-1}
+LAB_LIMIT=${BENCH_LAB_LIMIT:-480} # seconds
 lab_is_up=
 
 lab_possible() {
 	[[ $(uname -m) == x86_64 ]] && command -v qemu-system-x86_64 >/dev/null
 }
 
-lab_down() { [[ -z $lab_is_up ]] || "$LAB" down >/dev/null 2>&1 || true; }
+lab_down() {
+	[[ -n $lab_is_up ]] || return 0
+	"$LAB" down >/dev/null 2>&1 || true
+	rm -rf "$LAB_RUN"
+	lab_is_up=
+}
 
 lab_put() { # lab_put PATH: of the tree, at the same place in the guest's copy
 	"$LAB" put n1 "$TESTS_ROOT/$1" "/root/fairlead/$1"
 }
 
 lab_measure() {
-	"$LAB" exec n1 env FAIRLEAD=/usr/local/bin/fairlead BENCH_PREFIX=lab- \
+	timeout "$LAB_LIMIT" "$LAB" exec n1 env FAIRLEAD=/usr/local/bin/fairlead BENCH_PREFIX=lab- \
 		BENCH_PLACE="lab, counted instructions" \
 		/root/fairlead/tests/bench/run --figures-only --rounds "$LAB_ROUNDS" \
 		--balancer nft --balancer ipvs vip
@@ -40,9 +46,11 @@ part_lab() {
 		lab_put "$path"
 	done
 	"$LAB" program n1 "$FAIRLEAD"
-	lab_measure >"$WORK/lab"
+	if ! lab_measure >"$WORK/lab"; then
+		progress "the lab's part failed or took more than $LAB_LIMIT s"
+		return
+	fi
 	lab_down
-	lab_is_up=
 	grep -E $'^(section|row)\t' "$WORK/lab" >>"$WORK/rows"
 	grep -vE $'^(section|row)\t' "$WORK/lab" >>"$WORK/samples"
 }
