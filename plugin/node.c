@@ -20,8 +20,8 @@
 #define STORE_LIMIT	  4096 /* requests that may wait; Docker sends a few at once */
 #define KERNEL_LIMIT	  4096
 #define LOOP_LIMIT	  65536
-#define TIMER_ACCURACY_US 1000 /* 0 would mean a quarter of a second */
-#define RETRY_MS	  1000 /* after the database has failed */
+#define TIMER_ACCURACY_US 1000	 /* 0 would mean a quarter of a second */
+#define RETRY_MS	  1000UL /* after the database has failed */
 
 static_assert(ACTUAL_KEY_SIZE == STORE_KEY_SIZE, "a sandbox key fits everywhere");
 
