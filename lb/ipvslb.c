@@ -33,16 +33,8 @@ static uint32_t mark_of_value(const struct nft_value *value)
 	return value->number;
 }
 
-/*
- * IPVS needs the mark only to choose a backend: it knows the later packets of a
- * connection by its addresses and ports. In a task every packet passes twice, for the
- * second time with the backend's address, so the cheap conditions come first. What
- * connection tracking takes for known and IPVS does not is left to the network's sandbox.
- */
 static void append_mark_rule(struct nft_batch *b, uint8_t family, const char *map)
 {
-	nft_match_family(b, family);
-	nft_match_ct_new(b);
 	nft_match_l4_ports(b);
 	nft_act_mark_from_daddr(b, family, map);
 }
