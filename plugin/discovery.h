@@ -6,6 +6,8 @@
  * worker. They are always accepted: they report what has happened already. When one
  * cannot be stored the engine must be asked again.
  */
+#include <stdint.h>
+
 #include "plugin/engine.h"
 #include "plugin/node.h"
 
@@ -15,8 +17,9 @@ struct discovery {
 	 * Thread: loop. */
 	void (*lost)(void *ctx);
 	void *ctx;
-	bool dropped; /* since the last discovery_running; Thread: loop */
-	bool failed;  /* the same; Thread: store */
+	bool dropped;	     /* since the last discovery_running; Thread: loop */
+	uint64_t started_ms; /* when the daemon did; constant */
+	bool failed;	     /* the same; Thread: store */
 };
 
 /* A container as the engine describes it. Thread: loop, as all of these. */

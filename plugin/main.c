@@ -251,8 +251,10 @@ static void on_ready(void *ctx, const struct err *state)
 
 	if (state->code < 0)
 		log_error("starting all the same: %s", state->text);
-	d->discovery =
-		(struct discovery){.node = d->node, .lost = on_discovery_lost, .ctx = d};
+	d->discovery = (struct discovery){.node = d->node,
+					  .lost = on_discovery_lost,
+					  .ctx = d,
+					  .started_ms = clock_ms()};
 	r = engine_new(d->event, d->config.docker_host, &callbacks, &d->engine, &e);
 	if (r == 0)
 		r = watch_workers(d, &e);
