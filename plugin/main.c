@@ -6,7 +6,6 @@
 #include "driver/kern/ns.h"
 #include "lb/balancer.h"
 #include "plugin/base/clock.h"
-#include "plugin/base/clock.h"
 #include "plugin/base/str.h"
 #include "plugin/call.h"
 #include "plugin/cli.h"
