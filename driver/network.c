@@ -221,8 +221,10 @@ static int replace_dead_uplink(struct link_sock *host, const struct link_veth *v
 	uint8_t mac[MAC_SIZE];
 	int r;
 
-	if (link_mac(host, veth->name, mac, NULL) < 0 ||
-	    memcmp(mac, veth->mac, sizeof(mac)) != 0)
+	r = link_mac(host, veth->name, mac, NULL);
+	if (r == -ENODEV) /* cleared away meanwhile */
+		return link_veth_add(host, veth, e);
+	if (r < 0 || memcmp(mac, veth->mac, sizeof(mac)) != 0)
 		return -EEXIST; /* of somebody else, as e says */
 	r = link_del(host, veth->name, e);
 	return r < 0 ? r : link_veth_add(host, veth, e);
