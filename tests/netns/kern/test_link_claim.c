@@ -13,7 +13,7 @@ static int host;
 static const char *const frame[] = {
 	"for i in eth wg flu flv; do ip link add ${i}0 type veth peer name ${i}1; done",
 	"for i in lo eth0 eth1 wg0 wg1 flu0 flu1 flv0 flv1; do "
-	"ip link set $i addrgenmode none up; done",
+	"ip link set $i addrgenmode none; ip link set $i up; done",
 	"ip addr add 192.0.2.1/24 dev eth0",
 	"ip -6 addr add 2001:db8:2::1/64 dev eth0 nodad",
 	"ip route add default via 192.0.2.9",
@@ -50,10 +50,13 @@ static struct link_route route_of(const char *dst)
 	return route;
 }
 
+/* What the kernel adds later by itself, once a link has a carrier, is left out. */
 static void list_routes(char ret[OUTPUT_SIZE])
 {
-	assert_int_equal(fixture_run(host, "ip route show table all; "
-					   "ip -6 route show table all"),
+	assert_int_equal(fixture_run(host,
+				     "{ ip route show table all; "
+				     "ip -6 route show table all; } | "
+				     "grep -v -e fe80: -e ff00: | sed \"s/ linkdown//\""),
 			 0);
 	memcpy(ret, fixture.output, OUTPUT_SIZE);
 }
