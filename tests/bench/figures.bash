@@ -6,13 +6,15 @@
 #   section TITLE A B             what A and B are in the rows that follow
 #   row KEY UNIT AIM TITLE        a row; AIM as "<=1.10", ">=0.95" or "-": of B/A
 #   sample KEY A|B VALUE          one value of a row
+#   rounds_begin COUNT SECONDS / while round_next; do ...
+#                                 COUNT rounds, fewer (but two) when time is up
 #   timed CMD...                  runs a command; its milliseconds are in $took
 #   table                         medians (lowest..highest), ratios, aims
 #
 # A round takes A and B one after the other, so that what else the machine does
 # hits both; the ratio is the median of the rounds' ratios.
 
-took=0
+took=0 round=0 rounds_max=0 rounds_end=0
 
 figures_init() {
 	FIGURES=$1
@@ -23,6 +25,12 @@ figures_init() {
 section() { printf 'section\t%s\t%s\t%s\n' "$@" >>"$FIGURES/rows"; }
 row() { printf 'row\t%s\t%s\t%s\t%s\n' "$@" >>"$FIGURES/rows"; }
 sample() { printf '%s\t%s\t%s\n' "$@" >>"$FIGURES/samples"; }
+
+rounds_begin() { round=-1 rounds_max=$1 rounds_end=$((SECONDS + $2)); }
+
+round_next() {
+	((++round < rounds_max)) && ((round < 2 || SECONDS < rounds_end))
+}
 
 timed() {
 	local start=${EPOCHREALTIME/[.,]/} us

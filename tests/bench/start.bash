@@ -28,9 +28,10 @@ start_many() { # start_many NETWORK NAME [OPTION...]: at once
 remove_many() { docker ps -aq --filter "name=^$1-" | xargs -r docker rm -f >/dev/null; }
 
 measure_one() { # measure_one KEY ROUNDS [OPTION...]
-	local key=$1 rounds=$2 round side name
+	local key=$1 side name
+	rounds_begin "$2" 15
 	shift 2
-	for ((round = 0; round < rounds; round++)); do
+	while round_next; do
 		for side in A B; do
 			name=one-$((++started))
 			timed start_one "$(network_of $side)" "$name" "$@"
@@ -41,8 +42,9 @@ measure_one() { # measure_one KEY ROUNDS [OPTION...]
 }
 
 measure_end() { # measure_end KEY ROUNDS
-	local round side
-	for ((round = 0; round < $2; round++)); do
+	local side
+	rounds_begin "$2" 15
+	while round_next; do
 		for side in A B; do
 			timed run_and_end "$(network_of $side)"
 			sample "$1" $side "$took"
@@ -51,9 +53,10 @@ measure_end() { # measure_end KEY ROUNDS
 }
 
 measure_many() { # measure_many KEY ROUNDS [OPTION...]
-	local key=$1 rounds=$2 round side name
+	local key=$1 side name
+	rounds_begin "$2" 20
 	shift 2
-	for ((round = 0; round < rounds; round++)); do
+	while round_next; do
 		for side in A B; do
 			name=many-$((++started))
 			timed start_many "$(network_of $side)" "$name" "$@"
@@ -122,7 +125,7 @@ ASK='
 	exit 1'
 
 part_follow() { # part_follow ROUNDS
-	local rounds=$1 round vip client start asked asker
+	local vip client start asked asker
 	section "New replica, from docker run on" "docker run -d returned" \
 		"its first request through the VIP is answered"
 	row follow ms - "docker run -d of a second replica"
@@ -132,7 +135,8 @@ part_follow() { # part_follow ROUNDS
 	client=$(docker inspect -f '{{.State.Pid}}' follow-client)
 	wait_until 10 vip_known follow
 	vip=$(vip_of follow)
-	for ((round = 0; round < rounds; round++)); do
+	rounds_begin "$1" 20
+	while round_next; do
 		host nsenter -t "$client" -n bash -c "$ASK" ask "$vip" "next$round" \
 			>"$WORK/asked" &
 		asker=$!

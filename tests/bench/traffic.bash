@@ -108,11 +108,12 @@ vip_round() { # vip_round KEY
 }
 
 part_vip() { # part_vip ROUNDS BALANCER
-	local round key=$BENCH_PREFIX$2
+	local key=$BENCH_PREFIX$2
 	section "Task to a service of one backend, balancer $2${BENCH_PREFIX:+ ($BENCH_PLACE)}" \
 		"to the backend's address" "to the VIP"
 	traffic_rows "$key"
-	for ((round = 0; round < $1; round++)); do vip_round "$key"; done
+	rounds_begin "$1" 60
+	while round_next; do vip_round "$key"; done
 }
 
 # ---- published port --------------------------------------------------------------
@@ -138,9 +139,10 @@ port_round() { # port_round KEY
 }
 
 part_port() { # part_port ROUNDS BALANCER
-	local round key=${BENCH_PREFIX}port-$2
+	local key=${BENCH_PREFIX}port-$2
 	section "Outside client to a published port, balancer $2${BENCH_PREFIX:+ ($BENCH_PLACE)}" \
 		"Docker's, on its bridge" "fairlead's"
 	traffic_rows "$key"
-	for ((round = 0; round < $1; round++)); do port_round "$key"; done
+	rounds_begin "$1" 60
+	while round_next; do port_round "$key"; done
 }
