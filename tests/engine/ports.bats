@@ -164,14 +164,15 @@ errors() { status "$(service_filter "$1") | .errors | join(\"; \")"; }
 }
 
 @test "an open connection through the port stays while replicas come and go" {
-	# Failed on both engines of the lab, not looked into yet: an open point of ipvs.
-	! holds '.balancer.name == "ipvs"' || skip "open point: fails with ipvs"
 	three -p 8080:80
-	outside "$OKHTTPD" hold 192.0.2.1 8080 3 >"$BATS_TEST_TMPDIR/hold" 3>&- &
-	wait_until 3 held
+	outside "$OKHTTPD" hold 192.0.2.1 8080 60 "$BATS_TEST_TMPDIR/enough" \
+		>"$BATS_TEST_TMPDIR/hold" 3>&- &
+	wait_until 10 held
 	used=$(holder)
 	for n in 1 2 3; do [[ web$n == "$used" ]] || gone "web$n"; done
 	replica web4 web -p 8080:80
+	settled web "$used=active web4=active"
+	true >"$BATS_TEST_TMPDIR/enough"
 	wait
 	[[ $(<"$BATS_TEST_TMPDIR/hold") == "$used "*$'\nfailed 0' ]]
 }

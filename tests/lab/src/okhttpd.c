@@ -11,8 +11,9 @@
  *   okhttpd udp ADDR PORT [COUNT]  COUNT datagrams from one socket, likewise
  *   okhttpd load ADDR PORT SEC     requests, a connection each, for SEC seconds;
  *                                  prints "NAME COUNT" per server, "failed COUNT"
- *   okhttpd hold ADDR PORT SEC     one kept connection, a request every 20 ms;
- *                                  prints the same
+ *   okhttpd hold ADDR PORT SEC [FILE]   one kept connection, a request every
+ *                                  20 ms, for SEC seconds or until there is a
+ *                                  FILE; prints the same
  *
  * ADDR is numeric. A client's status is 1 if anything failed. The server is one
  * process (epoll, keep-alive); after SIGTERM it serves on for OKHTTPD_GRACE
@@ -467,14 +468,14 @@ static int client_load(const struct target *t, long seconds)
 	return tally_print(failed);
 }
 
-static int client_hold(const struct target *t, long seconds)
+static int client_hold(const struct target *t, long seconds, const char *until)
 {
 	const struct timespec pause = {.tv_nsec = 20000000};
 	double end = now() + (double)seconds;
 	char body[256];
 	int fd = dial(t, SOCK_STREAM);
 
-	while (now() < end) {
+	while (now() < end && !(until && access(until, F_OK) == 0)) {
 		if (fd < 0 || !ask(fd, true, body, sizeof(body)))
 			return tally_print(1);
 		tally_add(body);
@@ -495,7 +496,7 @@ static int client(int argc, char **argv)
 	if (strcmp(argv[1], "load") == 0)
 		return client_load(&t, n);
 	if (strcmp(argv[1], "hold") == 0)
-		return client_hold(&t, n);
+		return client_hold(&t, n, argc > 5 ? argv[5] : NULL);
 	fprintf(stderr, "okhttpd: unknown command %s\n", argv[1]);
 	return 2;
 }
