@@ -54,6 +54,7 @@ struct http_request {
 	struct MHD_Connection *connection;
 	TAILQ_ENTRY(http_request) link;
 	enum request_state state;
+	bool late;	 /* begun while draining: refused */
 	bool in_handler; /* called from MHD: not suspended yet */
 	bool no_memory;
 	const char *method; /* both in the connection's memory */
@@ -77,10 +78,11 @@ struct http_server {
 	dev_t dev;		   /* the socket file, to leave a successor's alone */
 	ino_t ino;
 	bool draining;
+	bool closing; /* nothing goes to the handler any more */
 	bool resumed; /* connections, since the last MHD_run */
 	struct request_list waiting;
-	unsigned int waiting_count;
-	unsigned int unsent; /* answered, and the answer is not written yet */
+	unsigned int unanswered; /* begun before draining: being read, or waiting */
+	unsigned int unsent;	 /* answered, and the answer is not written yet */
 	struct MHD_Response *no_memory;
 	struct limit log_limit;
 };
@@ -151,7 +153,7 @@ void http_reply(struct http_request *rq, unsigned int status, const char *conten
 	rq->response = make_response(s, content_type, body, len);
 	rq->state = REQUEST_ANSWERED;
 	TAILQ_REMOVE(&s->waiting, rq, link);
-	s->waiting_count--;
+	s->unanswered -= !rq->late;
 	s->unsent++;
 	if (!rq->in_handler) {
 		MHD_resume_connection(rq->connection);
@@ -218,9 +220,8 @@ static void dispatch(struct http_request *rq)
 
 	rq->state = REQUEST_WAITING;
 	TAILQ_INSERT_TAIL(&s->waiting, rq, link);
-	s->waiting_count++;
 	rq->in_handler = true;
-	if (s->draining) {
+	if (rq->late || s->closing) {
 		http_reply_error(rq, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting down");
 	} else if (rq->len > s->config.body_limit) {
 		(void)snprintf(text, sizeof(text), "request body larger than %zu bytes",
@@ -252,6 +253,8 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection,
 		rq->connection = connection;
 		rq->method = method;
 		rq->path = url;
+		rq->late = s->draining;
+		s->unanswered += !rq->late;
 		*req_cls = rq;
 		return MHD_YES;
 	}
@@ -280,6 +283,8 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **re
 	assert(rq->state != REQUEST_WAITING);
 	if (rq->state == REQUEST_ANSWERED)
 		s->unsent--;
+	else
+		s->unanswered -= !rq->late;
 	if (why != MHD_REQUEST_TERMINATED_COMPLETED_OK)
 		log_debug("client went away method=%s", rq->method);
 	if (rq->response)
@@ -618,7 +623,7 @@ void http_server_drain(struct http_server *s)
 
 unsigned int http_server_pending(const struct http_server *s)
 {
-	return s->waiting_count;
+	return s->unanswered;
 }
 
 /* Writes the answers, as long as the clients read them. */
@@ -644,6 +649,7 @@ void http_server_free(struct http_server *s)
 		return;
 	if (s->daemon && s->io) {
 		http_server_drain(s);
+		s->closing = true;
 		while ((rq = TAILQ_FIRST(&s->waiting)) != NULL)
 			http_reply_error(rq, MHD_HTTP_SERVICE_UNAVAILABLE,
 					 "shutting down");

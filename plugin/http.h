@@ -36,10 +36,11 @@ struct http_config {
 int http_server_new(sd_event *event, const struct http_config *config,
 		    struct http_server **ret, struct err *e);
 /* Stops accepting and takes the socket file away (unless inherited, or a successor has
- * the name already); requests that come on open connections get 503; answers say
+ * the name already); requests that begin on open connections get 503; answers say
  * "Connection: close". */
 void http_server_drain(struct http_server *s);
-/* Requests that were handed to the handler and not answered yet. */
+/* Requests that began before draining and are not answered yet: half read, or with the
+ * handler. */
 unsigned int http_server_pending(const struct http_server *s);
 /* Drains, answers what is pending with 503 (those requests are gone afterwards), waits
  * up to half a second for clients to read, and closes. NULL is fine. Not from inside the

@@ -763,6 +763,39 @@ static void test_drain(void **state)
 	expect_closed(f, flying);
 }
 
+/* A request whose body has come in part, and the rest of it. */
+static void test_drain_reads_on(void **state)
+{
+	static const char begin[] = "POST /echo HTTP/1.1\r\nHost:\r\n"
+				    "Content-Length: 6\r\n\r\nhal";
+	struct fixture *f = *state;
+	int fd = client(f);
+	int never = client(f);
+	struct reply r;
+
+	assert_true(send_all(fd, begin, strlen(begin)));
+	assert_true(send_all(never, begin, strlen(begin)));
+	for (int i = 0; http_server_pending(f->server) < 2; i++) {
+		assert_true(i < 100);
+		turn(f);
+	}
+	http_server_drain(f->server);
+	assert_int_equal(http_server_pending(f->server), 2);
+	assert_true(send_all(fd, "ves", 3));
+	turn_until_readable(f, fd);
+	r = read_reply(fd);
+	assert_non_null(strstr(r.head, "Connection: close"));
+	expect_reply(r, 200, "halves");
+	assert_int_equal(http_server_pending(f->server), 1);
+	assert_true(send_all(never, "ves", 3)); /* comes when it is too late */
+	http_server_free(TAKE(f->server));
+	r = read_reply(never);
+	assert_int_equal(r.status, 503);
+	free(r.body);
+	close(never);
+	close(fd);
+}
+
 static void test_drain_waits_in_backlog(void **state)
 {
 	struct fixture *f = *state;
@@ -932,6 +965,7 @@ int main(void)
 		TEST(test_connection_limit),
 		TEST(test_no_fds),
 		TEST(test_drain),
+		TEST(test_drain_reads_on),
 		TEST(test_drain_waits_in_backlog),
 		TEST(test_free_answers),
 		TEST(test_free_does_not_hang),
