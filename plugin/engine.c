@@ -46,6 +46,7 @@ struct engine {
 	unsigned int later_ms;	    /* its next pause */
 	uint64_t later_last_ms;	    /* when it was last */
 	struct engine_request *rq;  /* ping or list */
+	struct engine_request *networks_rq;
 	struct engine_request *stream;
 	struct engine_lines lines;
 	char version[ENGINE_VERSION_SIZE];
@@ -92,6 +93,7 @@ static void disconnect(struct engine *en)
 {
 	engine_jobs_stop(en->jobs);
 	engine_http_cancel(TAKE(en->rq));
+	engine_http_cancel(TAKE(en->networks_rq));
 	engine_http_cancel(TAKE(en->stream));
 	engine_lines_fini(&en->lines);
 	en->list_again = false;
@@ -201,6 +203,38 @@ static void on_synced(void *ctx, bool complete)
 	tell_state(en, true);
 }
 
+/* Only their names are wanted, for people: those that are missed come with the next
+ * container. */
+static void on_networks(void *ctx, const struct engine_reply *reply)
+{
+	struct engine *en = ctx;
+	struct err e = {0};
+	int r;
+
+	en->networks_rq = NULL;
+	r = check_reply(en, "list of networks", reply, &e);
+	if (!r)
+		r = engine_parse_networks(reply->body, reply->size, en->callbacks.network,
+					  en->callbacks.ctx, &e);
+	if (r < 0)
+		log_warning("%s, ignoring", e.text);
+}
+
+static void list_networks(struct engine *en)
+{
+	char path[64];
+	const struct engine_get get = {.path = path,
+				       .limit = LIST_LIMIT,
+				       .timeout_s = TIMEOUT_S,
+				       .done = on_networks,
+				       .ctx = en};
+	struct err e = {0};
+
+	(void)snprintf(path, sizeof(path), "/v%s/networks", en->version); /* fits */
+	if (engine_http_get(en->http, &get, &en->networks_rq, &e) < 0)
+		log_warning("list of networks: %s, ignoring", e.text);
+}
+
 static int on_relist(sd_event_source *source, void *userdata)
 {
 	struct engine *en = userdata;
@@ -223,6 +257,8 @@ static int on_relist(sd_event_source *source, void *userdata)
 	engine_jobs_sync_begin(en->jobs);
 	if (engine_http_get(en->http, &get, &en->rq, &e) < 0)
 		fail(en, &e);
+	else if (!en->networks_rq)
+		list_networks(en);
 	return 0;
 }
 
@@ -275,6 +311,9 @@ static void on_line(void *ctx, const char *line, size_t len)
 		break;
 	case ENGINE_MESSAGE_CONNECT:
 		engine_jobs_add_known(en->jobs, m.id);
+		break;
+	case ENGINE_MESSAGE_NETWORK:
+		en->callbacks.network(en->callbacks.ctx, m.id, m.name);
 		break;
 	case ENGINE_MESSAGE_OTHER:
 		break;

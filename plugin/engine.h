@@ -74,6 +74,9 @@ struct engine_callbacks {
 	 * runs), health changes of unknown text, and for each running container after
 	 * (re)connecting. Never older than the last event told. */
 	void (*container)(void *ctx, const struct engine_container *c);
+	/* A network is there: when it is made, and for each after (re)connecting and
+	 * each engine_relist. */
+	void (*network)(void *ctx, const char *id, const char *name);
 	/* At once when the event arrives, before any inspection. */
 	void (*event)(void *ctx, const char *container_id, enum engine_event event,
 		      int signal, enum engine_health health);

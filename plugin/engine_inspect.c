@@ -193,6 +193,28 @@ int engine_parse_list(const char *text, size_t len, char (**ret_ids)[ENGINE_ID_S
 	return 0;
 }
 
+int engine_parse_networks(const char *text, size_t len,
+			  void (*fn)(void *ctx, const char *id, const char *name),
+			  void *ctx, struct err *e)
+{
+	json_error_t je;
+	auto_with(json_decref) json_t *root =
+		json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
+	size_t i;
+	json_t *value;
+
+	if (!json_is_array(root))
+		return err_set(e, -EINVAL, "list of networks: %s",
+			       root ? "not a list" : je.text);
+	json_array_foreach (root, i, value) {
+		const char *id = get_string(value, "Id");
+
+		if (*id) /* swarm's are not hexadecimal */
+			fn(ctx, id, get_string(value, "Name"));
+	}
+	return 0;
+}
+
 int engine_parse_version(const char *text, char ret[ENGINE_VERSION_SIZE])
 {
 	char major_text[ENGINE_VERSION_SIZE];

@@ -15,6 +15,7 @@
 #define ENGINE_VERSION_SIZE   12	      /* "1.47" */
 #define ENGINE_LINE_MAX	      (1024UL * 1024) /* of one event */
 #define ENGINE_CONTAINERS_MAX 65536	      /* in one list */
+#define ENGINE_NAME_SIZE      256	      /* of a network; longer ones are cut */
 
 /* What an event asks for. */
 enum engine_message_kind {
@@ -22,11 +23,13 @@ enum engine_message_kind {
 	ENGINE_MESSAGE_EVENT,	/* tell event */
 	ENGINE_MESSAGE_INSPECT, /* inspect the container */
 	ENGINE_MESSAGE_CONNECT, /* inspect it if it runs already */
+	ENGINE_MESSAGE_NETWORK, /* tell of the network: id, name */
 };
 
 struct engine_message {
 	enum engine_message_kind kind;
 	char id[ENGINE_ID_SIZE]; /* of the container */
+	char name[ENGINE_NAME_SIZE];
 	enum engine_event event;
 	int signal; /* of ENGINE_EVENT_KILL; 0: not told */
 	enum engine_health health;
@@ -70,6 +73,11 @@ const struct engine_container *engine_inspection_container(
  * -EINVAL: not such a list; -E2BIG: too many; -ENOMEM. */
 int engine_parse_list(const char *text, size_t len, char (**ret_ids)[ENGINE_ID_SIZE],
 		      unsigned int *ret_count, struct err *e);
+
+/* Calls fn for each network in the answer of GET /networks. -EINVAL: not such a list. */
+int engine_parse_networks(const char *text, size_t len,
+			  void (*fn)(void *ctx, const char *id, const char *name),
+			  void *ctx, struct err *e);
 
 /* The API version to speak with an engine whose highest is text: the smaller of it
  * and the highest known here. -EINVAL: not a version. */

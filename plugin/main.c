@@ -68,6 +68,13 @@ static void on_container(void *ctx, const struct engine_container *c)
 					 c->endpoints[i].network_name);
 }
 
+static void on_network(void *ctx, const char *id, const char *name)
+{
+	struct daemon *d = ctx;
+
+	control_set_network_name(d->control, id, name);
+}
+
 static void on_event(void *ctx, const char *container, enum engine_event event,
 		     int signal, enum engine_health health)
 {
@@ -244,8 +251,12 @@ static int watch_workers(struct daemon *d, struct err *e)
 /* What was there before is in place (which may take long): now Docker may come. */
 static void on_ready(void *ctx, const struct err *state)
 {
-	const struct engine_callbacks callbacks = {on_container, on_event, on_running,
-						   on_engine_state, ctx};
+	const struct engine_callbacks callbacks = {.container = on_container,
+						   .network = on_network,
+						   .event = on_event,
+						   .running = on_running,
+						   .state = on_engine_state,
+						   .ctx = ctx};
 	struct daemon *d = ctx;
 	struct err e = {0};
 	int r;

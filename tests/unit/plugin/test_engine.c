@@ -57,7 +57,8 @@ struct fake {
 	int stream_status;
 	int inspect_status;
 	bool inspect_garbage;
-	const char *list;    /* ids, separated by spaces; NULL: garbage */
+	const char *list; /* ids, separated by spaces; NULL: garbage */
+	const char *networks;
 	const char *hold;    /* prefix of ids that are not answered */
 	const char *missing; /* prefix of ids that are not there */
 	/* what was seen */
@@ -69,6 +70,7 @@ struct fake {
 	struct engine *engine;
 	char log[65536];
 	char running[256]; /* as told last */
+	char names[256];   /* of networks, as told */
 	bool timed_out;
 };
 
@@ -176,6 +178,8 @@ static void handle(struct conn *c, char *path)
 		answer_ping(c);
 	} else if (strstr(path, "/events?")) {
 		answer_stream(c, path);
+	} else if (strstr(path, "/networks")) {
+		answer(c, 200, "", c->fake->networks);
 	} else if (tail && !strcmp(tail, "/containers/json")) {
 		answer_list(c);
 	} else if (tail) {
@@ -326,6 +330,18 @@ static void push_connect(struct fake *f, const char *container)
 	push(f, line);
 }
 
+static void push_network(struct fake *f, const char *action, const char *id,
+			 const char *name)
+{
+	char line[512];
+
+	(void)snprintf(line, sizeof(line),
+		       "{\"Type\":\"network\",\"Action\":\"%s\",\"Actor\":{\"ID\":\"%s\","
+		       "\"Attributes\":{\"name\":\"%s\",\"type\":\"fairlead\"}}}\n",
+		       action, id, name);
+	push(f, line);
+}
+
 static void break_stream(struct fake *f)
 {
 	struct conn *c;
@@ -406,7 +422,8 @@ static void run_until(struct fake *f, bool (*test)(struct fake *f, const void *a
 		assert_true(sd_event_run(f->event, UINT64_MAX) >= 0);
 	sd_event_source_disable_unref(limit);
 	if (f->timed_out)
-		fail_msg("waited for \"%s\", told was:\n%s", what, f->log);
+		fail_msg("waited for \"%s\", told was:\n%snetworks: %s", what, f->log,
+			 f->names);
 }
 
 static bool log_has(struct fake *f, const void *arg)
@@ -450,9 +467,18 @@ static void clear(struct fake *f)
 	f->inspections = 0;
 }
 
+static void on_network(void *ctx, const char *id, const char *name)
+{
+	struct fake *f = ctx;
+	size_t len = strlen(f->names);
+
+	(void)snprintf(f->names + len, sizeof(f->names) - len, "%s=%s ", id, name);
+}
+
 static void client_start(struct fake *f)
 {
 	const struct engine_callbacks callbacks = {.container = on_container,
+						   .network = on_network,
 						   .event = on_event,
 						   .running = on_running,
 						   .state = on_state,
@@ -479,6 +505,7 @@ static int set_up(void **state)
 	f->stream_status = 200;
 	f->inspect_status = 200;
 	f->list = "";
+	f->networks = "[]";
 	*state = f;
 	return 0;
 }
@@ -516,6 +543,35 @@ static void test_sync(void **state)
 			    "/v1.41/events?filters=%7B%22type%22%3A%5B%22container%22"
 			    "%2C%22network%22%5D%7D");
 	assert_int_equal(f->lists, 1);
+}
+
+static bool names_are(struct fake *f, const void *arg)
+{
+	return !strcmp(f->names, arg);
+}
+
+static void wait_names(struct fake *f, const char *names)
+{
+	run_until(f, names_are, names, names);
+}
+
+static void test_networks(void **state)
+{
+	struct fake *f = *state;
+
+	f->networks = "[{\"Id\":\"n1\",\"Name\":\"app\"},{\"Name\":\"no id\"},"
+		      "{\"Id\":\"6o9aims94w\",\"Name\":\"of swarm\"}]";
+	start_synced(f, "");
+	wait_names(f, "n1=app 6o9aims94w=of swarm ");
+	push_network(f, "create", "n2", "new");
+	wait_names(f, "n1=app 6o9aims94w=of swarm n2=new ");
+	push_network(f, "destroy", "n1", "app");
+	f->names[0] = '\0';
+	f->networks = "{}"; /* whatever it says, the containers are told */
+	clear(f);
+	break_stream(f);
+	wait_log(f, "synced=1");
+	assert_string_equal(f->names, "");
 }
 
 static bool one_is_held(struct fake *f, const void *arg)
@@ -912,6 +968,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_sync),
+		TEST(test_networks),
 		TEST(test_running),
 		TEST(test_running_not_told),
 		TEST(test_relist_has_a_limit),
