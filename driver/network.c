@@ -16,6 +16,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LOG_MODULE "network"
+#include "plugin/base/log.h"
+
 #define PIN_PREFIX "fl-"
 #define ID_SHORT   12 /* IFNAMSIZ is 16: "flu" + 12 + NUL */
 
@@ -194,10 +197,41 @@ static int uplink_host_side(struct link_sock *host, const struct network_config 
 	return r;
 }
 
-/* The host forwards for the network, as with Docker's own bridges. */
-static int set_host_sysctls(const struct network_config *c, const char *host_if,
-			    struct err *e)
+/* A kernel that forwards ignores router advertisements, unless told so per link: a host
+ * that has its address and default route from them would lose both. */
+static void keep_advertisements(void *ctx, const char *link)
 {
+	const int *own = ctx;
+	char key[64];
+	char value[4] = "";
+	const struct ns_sysctl accept = {key, "2", true};
+
+	if (str_printf(key, sizeof(key), "net/ipv6/conf/%s/accept_ra", link) < 0 ||
+	    ns_sysctl_get(*own, key, value, sizeof(value), NULL) < 0 ||
+	    strcmp(value, "1") != 0)
+		return;
+	if (ns_sysctl_set(*own, &accept, 1, NULL) == 0)
+		log_info("link takes router advertisements although the host forwards "
+			 "link=%s",
+			 link);
+}
+
+static int keep_all_advertisements(struct link_sock *host, int own, struct err *e)
+{
+	char forwarding[4] = "";
+
+	(void)ns_sysctl_get(own, "net/ipv6/conf/all/forwarding", forwarding,
+			    sizeof(forwarding), NULL); /* no IPv6: "" */
+	if (strcmp(forwarding, "0") != 0)
+		return 0; /* it is so without us */
+	return link_list(host, "", keep_advertisements, &own, e);
+}
+
+/* The host forwards for the network, as with Docker's own bridges. */
+static int set_host_sysctls(struct link_sock *host, const struct network_config *c,
+			    const char *host_if, struct err *e)
+{
+	int r = 0;
 	char localnet[64];
 	const struct ns_sysctl list[] = {
 		{"net/ipv4/ip_forward", "1", false},
@@ -210,6 +244,10 @@ static int set_host_sysctls(const struct network_config *c, const char *host_if,
 		return own;
 	(void)snprintf(localnet, sizeof(localnet), "net/ipv4/conf/%s/route_localnet",
 		       host_if);
+	if (has_family(c, AF_INET6))
+		r = keep_all_advertisements(host, own, e);
+	if (r < 0)
+		return r;
 	return ns_sysctl_set(own, list, has_family(c, AF_INET6) ? 3 : 2, e);
 }
 
@@ -259,7 +297,7 @@ static int setup_uplink(struct link_sock *host, const struct network_sandbox *sb
 	if (r == 0)
 		r = link_up(host, host_if, NULL, e);
 	if (r == 0)
-		r = set_host_sysctls(c, host_if, e);
+		r = set_host_sysctls(host, c, host_if, e);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++) {
 		if (!has_family(c, families[i].host_addr->family))
 			continue;
