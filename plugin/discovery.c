@@ -13,9 +13,6 @@
 #define LOG_MODULE "discovery"
 #include "plugin/base/log.h"
 
-/* Longer than any container takes from its first call to its start event. */
-#define STARTING_LIMIT_MS 60000
-
 #include "plugin/base/limit.h"
 
 /* What all jobs have in common. */
@@ -319,7 +316,7 @@ void discovery_running(struct discovery *d, const struct engine_running *running
 	/* A container that was starting when we were killed is not listed yet, and its
 	 * endpoint is not known as its own. */
 	rn->complete = running->complete && !d->dropped &&
-		       clock_ms() - d->started_ms > STARTING_LIMIT_MS;
+		       clock_ms() - d->started_ms >= DISCOVERY_STARTING_LIMIT_MS;
 	d->dropped = false;
 	rn->count = running->count;
 	memcpy(rn->ids, running->ids, running->count * sizeof(rn->ids[0]));

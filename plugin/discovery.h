@@ -11,6 +11,10 @@
 #include "plugin/engine.h"
 #include "plugin/node.h"
 
+/* Longer than any container takes from its first call to its start event: a list of what
+ * runs that is taken this long after the start tells of endpoints that nothing has. */
+#define DISCOVERY_STARTING_LIMIT_MS 60000
+
 struct discovery {
 	struct node *node;
 	/* Something was not stored: all is to be told again soon. May come often.

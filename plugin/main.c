@@ -17,25 +17,29 @@
 #include "plugin/pulse.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #define LOG_MODULE "main"
 #include "plugin/base/log.h"
 
-#define PLUGIN_BODY_LIMIT  (16U << 20) /* EXPOSE 1-65535 is 1.6 MB for each list */
-#define CONTROL_BODY_LIMIT (64U << 10)
-#define CONNECTION_LIMIT   1024
-#define SOCKET_MODE	   0660
-#define PULSE_PERIOD_MS	   10000
-#define PULSE_LIMIT	   5 /* more than 45 s: then systemd may end us */
-#define DRAIN_POLL_US	   10000
-#define DRAIN_LIMIT_US	   10000000 /* Docker sends SIGKILL 10 s after SIGTERM */
+#define PLUGIN_BODY_LIMIT    (16U << 20) /* EXPOSE 1-65535 is 1.6 MB for each list */
+#define CONTROL_BODY_LIMIT   (64U << 10)
+#define CONNECTION_LIMIT     1024
+#define SOCKET_MODE	     0660
+#define PULSE_PERIOD_MS	     10000
+#define PULSE_LIMIT	     5 /* more than 45 s: then systemd may end us */
+#define SECOND_LOOK_SLACK_US 1000000
+#define DRAIN_POLL_US	     10000
+#define DRAIN_LIMIT_US	     9000000 /* Docker sends SIGKILL 10 s after SIGTERM */
 
 struct daemon {
 	struct config config;
@@ -50,8 +54,10 @@ struct daemon {
 	struct pulse *pulse;
 	struct http_server *plugin_server;
 	struct http_server *control_server;
+	sd_event_source *second_look;
 	sd_event_source *drain;
 	uint64_t drain_end;
+	int state_dir; /* locked; -1: not yet */
 	int result;
 };
 
@@ -88,6 +94,18 @@ static void on_running(void *ctx, const struct engine_running *running)
 	struct daemon *d = ctx;
 
 	discovery_running(&d->discovery, running);
+}
+
+/* Endpoints that no container of the first list has may have belonged to one that was
+ * just starting then. */
+static int on_second_look(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct daemon *d = userdata;
+
+	(void)source;
+	(void)usec;
+	engine_relist(d->engine);
+	return 0;
 }
 
 /* The database was full, perhaps. */
@@ -269,11 +287,15 @@ static void on_ready(void *ctx, const struct err *state)
 					  .started_ms = clock_ms()};
 	r = engine_new(d->event, d->config.docker_host, &callbacks, &d->engine, &e);
 	if (r == 0)
+		r = sd_event_add_time_relative(d->event, &d->second_look, CLOCK_MONOTONIC,
+					       DISCOVERY_STARTING_LIMIT_MS * 1000UL,
+					       SECOND_LOOK_SLACK_US, on_second_look, d);
+	if (r >= 0)
 		r = watch_workers(d, &e);
 	if (r == 0)
 		r = serve_plugin(d, &e);
 	if (r < 0) {
-		log_error("%s", e.text);
+		log_error("%s", e.code ? e.text : strerrordesc_np(-r));
 		quit(d, 1);
 		return;
 	}
@@ -356,6 +378,22 @@ static int make_dir(const char *path, mode_t mode, struct err *e)
 	return 0;
 }
 
+/* Two daemons would each take the other's addresses and rules for left-overs. */
+static int lock_state_dir(struct daemon *d, struct err *e)
+{
+	const char *path = d->config.state_dir;
+
+	d->state_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->state_dir < 0)
+		return err_sys(e, -errno, "state folder %s", path);
+	if (flock(d->state_dir, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return err_set(e, -EBUSY, "state folder %s is in use by another fairlead",
+			       path);
+	return err_sys(e, -errno, "state folder %s: lock", path);
+}
+
 /* A task takes about seven: its namespace, netlink sockets, sockets for its names. The
  * usual soft limit of 1024 is for programs that call select(), as nobody does here. */
 static void raise_fd_limit(void)
@@ -404,6 +442,8 @@ static int start(struct daemon *d, struct err *e)
 
 	raise_fd_limit();
 	if (r == 0)
+		r = lock_state_dir(d, e);
+	if (r == 0)
 		r = make_dir(d->config.run_dir, 0755, e);
 	if (r == 0)
 		r = ns_setup(d->config.run_dir, e);
@@ -439,13 +479,16 @@ static void stop(struct daemon *d)
 	http_server_free(d->plugin_server);
 	http_server_free(d->control_server);
 	control_free(d->control);
+	sd_event_source_disable_unref(d->second_look);
 	sd_event_source_disable_unref(d->drain);
 	sd_event_unref(d->event);
+	if (d->state_dir >= 0)
+		(void)close(d->state_dir);
 }
 
 static int serve(char *const *args)
 {
-	struct daemon d = {0};
+	struct daemon d = {.state_dir = -1};
 	struct err e = {0};
 	sigset_t signals;
 	int r = config_load(args, environ, &d.config, &e);

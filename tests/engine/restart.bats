@@ -141,6 +141,23 @@ survives() { # survives END: fairlead goes by END and comes, under traffic
 
 is_no_process() { [[ ! -e /proc/$1 ]]; }
 
+is_named() { holds ".networks | any(.name == \"$1\")"; }
+
+@test "a network without containers has its name in the status, after a start too" {
+	docker network create -d fairlead --ipam-driver fairlead empty >/dev/null
+	wait_until 5 is_named empty
+	fairlead_restart
+	wait_until 5 is_named empty
+	docker network rm empty >/dev/null
+}
+
+@test "a second fairlead with the same state is refused" {
+	run host "$FAIRLEAD" serve --state-dir /var/lib/fairlead --run-dir /run/second \
+		--plugin-socket /run/second.sock --control-socket /run/second.control
+	[[ $status == 1 && $output == *"/var/lib/fairlead is in use by another fairlead"* ]]
+	fairlead_answers
+}
+
 @test "rules that somebody removed are repaired, and that is counted" {
 	fairlead_stop
 	fairlead_start --reconcile-interval 1
