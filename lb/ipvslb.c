@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,8 +34,21 @@ static uint32_t mark_of_value(const struct nft_value *value)
 	return value->number;
 }
 
+/*
+ * IPVS needs the mark only to choose a backend: it knows the later packets of a
+ * connection by its addresses and ports, and a TCP packet that it does not know and that
+ * begins none is of no use to it. (UDP has no beginning: a flow goes on after its backend
+ * has gone, and gets another.)
+ */
+static void append_skip(struct nft_batch *b)
+{
+	nft_match_ct_established(b);
+	nft_match_l4proto(b, IPPROTO_TCP);
+}
+
 static void append_mark_rule(struct nft_batch *b, uint8_t family, const char *map)
 {
+	nft_match_family(b, family);
 	nft_match_l4_ports(b);
 	nft_act_mark_from_daddr(b, family, map);
 }
@@ -102,6 +116,7 @@ const struct nftcommon_spec ipvslb_spec = {
 		 {.name = "local4", .key = NFT_TYPE_IPV4},
 		 {.name = "local6", .key = NFT_TYPE_IPV6}},
 	.set_count = 4,
+	.skip = append_skip,
 	.rule = append_mark_rule,
 	.value = value_of_mark,
 	.mark = mark_of_value,

@@ -12,7 +12,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define BRIDGE		 "br0"	/* of every network sandbox */
+#define BRIDGE		 "br0" /* of every network sandbox */
+#define SKIP_COMMENT	 "open"
 #define MASQUERADE_CHAIN "masq" /* no keyword of nft: it reads its own listing */
 #define PRIORITY_SNAT	 100
 #define GONE_ROOM_FIRST	 8
@@ -79,6 +80,12 @@ static void append_frame(const struct nftcommon *c, struct nft_batch *b)
 	nft_chain_add_base(b, spec->chain, spec->type,
 			   task ? NFT_HOOK_OUTPUT : NFT_HOOK_PREROUTING,
 			   task ? spec->priority_task : spec->priority_sandbox);
+	if (spec->skip) {
+		nft_rule_begin(b, spec->chain, SKIP_COMMENT);
+		spec->skip(b);
+		nft_act_accept(b);
+		nft_rule_end(b);
+	}
 	for (unsigned int i = 0; i < NFTCOMMON_FAMILIES; i++) {
 		const char *map = spec->sets[i].name;
 
@@ -147,6 +154,19 @@ static int rule_is_there(struct nftcommon *c, const char *chain, const char *com
 	return nft_rule_exists(c->nft, NFT_FAMILY_INET, NFT_TABLE, chain, comment, e);
 }
 
+static int balance_is_whole(struct nftcommon *c, struct err *e)
+{
+	const struct nftcommon_spec *spec = c->spec;
+	unsigned int count = NFTCOMMON_FAMILIES + (spec->skip ? 1 : 0);
+	int r = chain_has_rules(c, spec->chain, count, e);
+
+	if (r > 0 && spec->skip)
+		r = rule_is_there(c, spec->chain, SKIP_COMMENT, e);
+	for (unsigned int i = 0; r > 0 && i < NFTCOMMON_FAMILIES; i++)
+		r = rule_is_there(c, spec->chain, spec->sets[i].name, e);
+	return r;
+}
+
 static int masquerade_is_whole(struct nftcommon *c, struct err *e)
 {
 	char text[CIDR_TEXT_SIZE];
@@ -193,9 +213,7 @@ int nftcommon_state(struct nftcommon *c, struct err *e)
 	r = nft_chain_exists(c->nft, NFT_FAMILY_INET, NFT_TABLE, spec->foreign_chain, e);
 	if (r != 0)
 		return r < 0 ? r : NFTCOMMON_STATE_BROKEN;
-	r = chain_has_rules(c, spec->chain, NFTCOMMON_FAMILIES, e);
-	for (unsigned int i = 0; r > 0 && i < NFTCOMMON_FAMILIES; i++)
-		r = rule_is_there(c, spec->chain, spec->sets[i].name, e);
+	r = balance_is_whole(c, e);
 	if (r > 0)
 		r = masquerade_is_whole(c, e);
 	if (r > 0)

@@ -161,6 +161,8 @@ void nft_match_daddr_local(struct nft_batch *b);
 void nft_match_ct_dnat(struct nft_batch *b, bool set);
 /* "ct state { new }" */
 void nft_match_ct_new(struct nft_batch *b);
+/* "ct state { established }" */
+void nft_match_ct_established(struct nft_batch *b);
 
 void nft_act_accept(struct nft_batch *b);
 void nft_act_drop(struct nft_batch *b);

@@ -433,6 +433,11 @@ void nft_match_ct_new(struct nft_batch *b)
 	match_ct_bits(b, NFT_CT_STATE, NF_CT_STATE_BIT(IP_CT_NEW), true);
 }
 
+void nft_match_ct_established(struct nft_batch *b)
+{
+	match_ct_bits(b, NFT_CT_STATE, NF_CT_STATE_BIT(IP_CT_ESTABLISHED), true);
+}
+
 /* --- actions --- */
 
 void nft_act_accept(struct nft_batch *b)

@@ -772,6 +772,7 @@ static void append_matches(struct nft_batch *b)
 	RULE(b, "post", nft_match_ct_dnat(b, true), nft_act_accept(b));
 	RULE(b, "post", nft_match_ct_dnat(b, false), nft_act_drop(b));
 	RULE(b, "pre", nft_match_ct_new(b), nft_act_accept(b));
+	RULE(b, "pre", nft_match_ct_established(b), nft_act_accept(b));
 }
 
 static void append_actions(struct nft_batch *b)
@@ -825,6 +826,7 @@ static void rules_are_readable(void **state)
 		"ct status dnat accept\n",
 		"ct status ! dnat drop\n",
 		"ct state new accept\n",
+		"ct state established accept\n",
 		"snat ip to 10.0.0.1\n",
 		"snat ip6 to fd00::1\n",
 		"\t\tdnat ip to 10.0.0.1\n",
