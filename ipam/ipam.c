@@ -7,6 +7,7 @@
  */
 #include "ipam/ipam.h"
 
+#include "ipam/choice.h"
 #include "ipam/pool.h"
 #include "ipam/store.h"
 #include "ipam/table.h"
@@ -17,9 +18,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define CHOICE_TRIES_MAX 65536 /* prefixes in use outside before a choice gives up */
-#define WHAT_SIZE	 96
-#define QUOTED_SIZE	 72
+#define QUOTED_SIZE 72
 
 struct ipam {
 	struct ipam_store *store;
@@ -251,49 +250,6 @@ static int check_overlap(struct ipam *m, const char *space, const struct pool_wi
 	return r;
 }
 
-/* A pool nothing overlaps, here and outside. */
-static int choose_pool(const struct ipam *m, struct pool_wish *w, struct err *e)
-{
-	bool v4 = w->pool.addr.family == AF_INET;
-	const struct cidr *base =
-		v4 ? &m->config.default_pools4 : &m->config.default_pools6;
-	uint8_t size = v4 ? m->config.default_size4 : m->config.default_size6;
-	char what[WHAT_SIZE] = "";
-	char first_what[WHAT_SIZE] = "";
-	char text[CIDR_TEXT_SIZE];
-	char first_text[CIDR_TEXT_SIZE] = "";
-	struct pool_choice choice;
-	unsigned int tries = 0;
-	struct cidr c;
-
-	if (w->pool.prefix)
-		size = w->pool.prefix;
-	if (!addr_is_set(&base->addr))
-		return err_set(e, -ENOSPC, "there are no default %s pools",
-			       v4 ? "IPv4" : "IPv6");
-	cidr_format(base, text);
-	if (size < base->prefix)
-		return err_set(e, -ENOSPC, "default pools %s hold no /%u", text, size);
-	pool_choice_init(&choice, base, size, m->table.spans, m->table.span_count);
-	for (; tries < CHOICE_TRIES_MAX && pool_choice_next(&choice, &c); tries++) {
-		if (!m->config.in_use ||
-		    !m->config.in_use(m->config.in_use_ctx, &c, what, sizeof(what))) {
-			w->pool = c;
-			return 0;
-		}
-		if (tries == 0) {
-			cidr_format(&c, first_text);
-			memcpy(first_what, what, sizeof(first_what));
-		}
-	}
-	if (!tries)
-		return err_set(e, -ENOSPC, "no /%u is free in default pools %s", size,
-			       text);
-	first_what[sizeof(first_what) - 1] = '\0';
-	return err_set(e, -ENOSPC, "no /%u is free in default pools %s: %s overlaps %s",
-		       size, text, first_text, first_what);
-}
-
 static int add_pool(struct ipam *m, const char *space, const struct pool_wish *w,
 		    const char *vip_range, struct ipam_pool **ret, struct err *e)
 {
@@ -363,7 +319,7 @@ int ipam_pool_request(struct ipam *m, const struct ipam_pool_request *rq,
 	if (r < 0)
 		return r;
 	if (w.choose) {
-		r = choose_pool(m, &w, e);
+		r = ipam_choose(&m->table, &m->config, rq, &w, e);
 	} else {
 		r = pool_id(space, &w.pool, &w.sub, id, sizeof(id));
 		pool = r < 0 ? NULL : ipam_table_find(&m->table, id);

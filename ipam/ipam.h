@@ -25,15 +25,6 @@ struct ipam_config {
 	uint8_t default_size4;	    /* 24 */
 	struct cidr default_pools6; /* fd00:...: a ULA prefix */
 	uint8_t default_size6;	    /* 64 */
-	/*
-	 * Is prefix in use outside (a route of the host ...)? Fills what (at least 96
-	 * bytes) with its name: "route 10.128.0.0/16 dev wg0". May be NULL. Asked only
-	 * where a pool is chosen: a subnet that the user gave is his decision, and
-	 * one of a Swarm network is known to the host already.
-	 */
-	bool (*in_use)(void *ctx, const struct cidr *prefix, char *what,
-		       unsigned int size);
-	void *in_use_ctx;
 };
 
 /* Migrates and loads; config is copied. Volatile (global) pools of an earlier life are
@@ -44,12 +35,24 @@ void ipam_free(struct ipam *m);
 /* Reads all from the database again, after a lost transaction. */
 int ipam_reload(struct ipam *m, struct err *e);
 
+#define IPAM_WHAT_SIZE 96
+
+/* A prefix that somebody else uses on this host. */
+struct ipam_taken {
+	struct cidr prefix;
+	char what[IPAM_WHAT_SIZE]; /* "route 10.128.0.0/16 dev wg0" */
+};
+
 struct ipam_pool_request {
 	const char *space;     /* one of the two */
 	const char *pool;      /* "" = choose; "0.0.0.0/24" = choose of that size */
 	const char *sub_pool;  /* "" = none: range for addresses that are not asked for */
 	const char *vip_range; /* "" = default (top quarter), "none", or a prefix in it */
 	bool v6;
+	/* Where no pool is chosen from, in any order. A subnet that the user gave is his
+	 * decision, and one of a Swarm network is known to the host already. */
+	const struct ipam_taken *taken; /* may overlap each other; borrowed */
+	unsigned int taken_count;
 };
 
 struct ipam_pool_answer {

@@ -52,23 +52,18 @@ struct script {
 	struct step steps[STEPS_MAX];
 };
 
-/* Two routes of the host are in the way of the default pools. */
-static bool route_in_use(void *ctx, const struct cidr *prefix, char *what,
-			 unsigned int size)
+/* Two routes of the host are in the way of the default pools, others are not. */
+static unsigned int host_routes(struct ipam_taken *ret)
 {
-	static const char *const routes[] = {"10.128.1.0/24", "10.200.0.0/16"};
+	static const char *const routes[] = {"192.168.0.0/16", "10.200.0.0/16",
+					     "10.128.1.0/24", "10.128.1.128/25"};
 
-	(void)ctx;
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
-		struct cidr c;
-
-		assert_int_equal(cidr_parse(routes[i], &c), 0);
-		if (cidr_overlaps(&c, prefix)) {
-			(void)snprintf(what, size, "route %s dev wg0", routes[i]);
-			return true;
-		}
+		assert_int_equal(cidr_parse(routes[i], &ret[i].prefix), 0);
+		(void)snprintf(ret[i].what, sizeof(ret[i].what), "route %s dev wg0",
+			       routes[i]);
 	}
-	return false;
+	return ARRAY_SIZE(routes);
 }
 
 static struct ipam_config test_config(void)
@@ -77,7 +72,6 @@ static struct ipam_config test_config(void)
 
 	assert_int_equal(cidr_parse("10.128.0.0/9", &config.default_pools4), 0);
 	assert_int_equal(cidr_parse("fd00:42::/48", &config.default_pools6), 0);
-	config.in_use = route_in_use;
 	return config;
 }
 
@@ -100,6 +94,7 @@ static int ask_pool(struct ipam *m, const struct step *s, char *got, size_t size
 		    struct err *e)
 {
 	struct ipam_pool_request rq = {.space = s->a, .pool = s->b, .v6 = false};
+	struct ipam_taken taken[4];
 	struct ipam_pool_answer answer;
 	char prefix[CIDR_TEXT_SIZE];
 	int r;
@@ -107,6 +102,8 @@ static int ask_pool(struct ipam *m, const struct step *s, char *got, size_t size
 	rq.v6 = s->verb == POOL6;
 	rq.sub_pool = s->verb == VIPPOOL ? "" : s->c;
 	rq.vip_range = s->verb == VIPPOOL ? s->c : "";
+	rq.taken = taken;
+	rq.taken_count = host_routes(taken);
 	r = ipam_pool_request(m, &rq, &answer, e);
 	if (r < 0)
 		return r;
