@@ -62,38 +62,44 @@ static void test_names(void **state)
 
 static void test_apply(void **state)
 {
+	static const struct {
+		bool in_host;
+		const char *command;
+		const char *shows[2];
+	} cases[] = {
+		/* a new port forwards at once */
+		{false, "ip -d link show br0", {"mtu 1400", "stp_state 0"}},
+		{false, "ip -br addr", {"10.1.0.1/24", "fd00:1::1/64"}},
+		{false, "ip route show table local", {"local 10.1.0.192/26 dev lo"}},
+		{false,
+		 "ip -6 route show table local",
+		 {"local fd00:1:0:0:c000::/66 dev lo"}},
+		{false,
+		 "ip route show default; ip -6 route show default",
+		 {"default via 169.254.0.1 dev up0",
+		  "default via fd66:6169:7200::1 dev up0"}},
+		{false, "ip -br link show up0", {"UP,LOWER_UP"}},
+		{false,
+		 "ip neigh show dev up0 nud permanent",
+		 {"169.254.0.1", "fd66:6169:7200::1"}},
+		{true, "ip -d link show " UPLINK, {"mtu 1400", "LOWER_UP"}},
+		{true, "ip addr show dev " UPLINK, {"169.254.0.1/32 scope link"}},
+		{true,
+		 "ip route; ip -6 route",
+		 {"10.1.0.0/24 via 169.254.0.2 dev " UPLINK,
+		  "fd00:1::/64 via fd66:6169:7200::2 dev " UPLINK}},
+	};
 	struct network_config c = config();
 	struct network_sandbox sb = apply(&c);
-	const char *path = sandbox_path(ID);
 
 	(void)state;
 	assert_int_equal(sb.mtu, OUTSIDE_MTU);
-	must(path, "ip -d link show br0");
-	assert_output("mtu 1400");
-	assert_output("stp_state 0"); /* a new port forwards at once */
-	must(path, "ip -br addr");
-	assert_output("10.1.0.1/24");
-	assert_output("fd00:1::1/64");
-	must(path, "ip route show table local");
-	assert_output("local 10.1.0.192/26 dev lo");
-	must(path, "ip -6 route show table local");
-	assert_output("local fd00:1:0:0:c000::/66 dev lo");
-	must(path, "ip route show default; ip -6 route show default");
-	assert_output("default via 169.254.0.1 dev up0");
-	assert_output("default via fd66:6169:7200::1 dev up0");
-	must(path, "ip -br link show up0");
-	assert_output("UP,LOWER_UP");
-	must(path, "ip neigh show dev up0 nud permanent");
-	assert_output("169.254.0.1");
-	assert_output("fd66:6169:7200::1");
-	must(HOST, "ip -d link show " UPLINK);
-	assert_output("mtu 1400");
-	assert_output("LOWER_UP");
-	must(HOST, "ip addr show dev " UPLINK);
-	assert_output("169.254.0.1/32 scope link");
-	must(HOST, "ip route; ip -6 route");
-	assert_output("10.1.0.0/24 via 169.254.0.2 dev " UPLINK);
-	assert_output("fd00:1::/64 via fd66:6169:7200::2 dev " UPLINK);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		must(cases[i].in_host ? HOST : sandbox_path(ID), "%s", cases[i].command);
+		for (size_t k = 0; k < ARRAY_SIZE(cases[i].shows); k++)
+			if (cases[i].shows[k])
+				assert_output(cases[i].shows[k]);
+	}
 	remove_network(&sb);
 }
 
