@@ -211,6 +211,13 @@ guest_get() {
 	fi
 }
 
+guest_log() { # of one that may be dead
+	local dir
+	dir=$(guest_dir "$1")
+	if guest_pid "$1" >/dev/null; then say "$1 runs"; else say "$1 has ended"; fi
+	tail -n 15 "$dir/qemu.log" "$dir/console"
+}
+
 guest_console() {
 	local tty=
 	need_tools socat
