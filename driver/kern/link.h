@@ -88,6 +88,20 @@ int link_route_claim(struct link_sock *ls, const struct link_route *route, struc
 /* -ESRCH is success. */
 int link_route_del(struct link_sock *ls, const struct link_route *route, struct err *e);
 
+struct link_route_use {
+	struct cidr dst;
+	bool own;	 /* an address of the namespace itself */
+	bool on_link;	 /* without a gateway */
+	bool main;	 /* in the main table */
+	const char *way; /* " via 192.0.2.1 dev wg0", or "" */
+};
+
+typedef void (*link_route_fn)(void *ctx, const struct link_route_use *use);
+/* Calls fn for each route of any table that overlaps within, once all are read: not for
+ * default routes and those that only drop. */
+int link_route_each(struct link_sock *ls, const struct cidr *within, link_route_fn fn,
+		    void *ctx, struct err *e);
+
 /* A permanent neighbour entry. */
 int link_neigh_set(struct link_sock *ls, const char *name, const struct addr *addr,
 		   const uint8_t mac[MAC_SIZE], struct err *e);

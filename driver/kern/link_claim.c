@@ -17,68 +17,21 @@
 #include "plugin/base/addr.h"
 #include "plugin/base/mem.h"
 
-struct found_route {
-	struct cidr dst;
-	struct addr via; /* unset: none */
-	unsigned char type;
-	int oif;	/* 0: none, or several */
-	bool connected; /* a subnet of the host, made with one of its addresses */
-};
-
 struct claim {
 	struct cidr dst;
 	int oif;
 	unsigned char table;
 	bool ours;    /* our own route is there */
 	bool refused; /* by this one: */
-	struct found_route by;
+	struct link_found_route by;
 };
-
-static void read_attr_addr(const struct nlattr *attr, uint8_t family, struct addr *ret)
-{
-	struct addr a = {.family = family};
-
-	if (!attr || nla_len(attr) != (int)addr_size(&a))
-		return;
-	memcpy(a.bytes, nla_data(attr), addr_size(&a));
-	*ret = a;
-}
-
-static bool is_connected(const struct rtmsg *rtm, struct nlattr *const *attrs,
-			 const struct found_route *fr)
-{
-	struct addr src = {0};
-
-	if (rtm->rtm_type != RTN_UNICAST || attrs[RTA_GATEWAY] || attrs[RTA_VIA] ||
-	    attrs[RTA_MULTIPATH])
-		return false;
-	read_attr_addr(attrs[RTA_PREFSRC], rtm->rtm_family, &src);
-	return rtm->rtm_protocol == RTPROT_KERNEL || rtm->rtm_protocol == RTPROT_RA ||
-	       (addr_is_set(&src) && cidr_contains(&fr->dst, &src));
-}
 
 /* False for what is no route of the claim's family and table. */
 static bool parse_route(struct nlmsghdr *nlh, const struct claim *c,
-			struct found_route *ret)
+			struct link_found_route *ret)
 {
-	const struct rtmsg *rtm = nlmsg_data(nlh);
-	struct nlattr *attrs[RTA_MAX + 1];
-
-	if (nlh->nlmsg_type != RTM_NEWROUTE ||
-	    nlmsg_parse(nlh, sizeof(*rtm), attrs, RTA_MAX, NULL) < 0 ||
-	    rtm->rtm_family != c->dst.addr.family || rtm->rtm_table != c->table ||
-	    (rtm->rtm_flags & RTM_F_CLONED))
-		return false;
-	memset(ret, 0, sizeof(*ret));
-	ret->type = rtm->rtm_type;
-	ret->dst.addr.family = rtm->rtm_family;
-	ret->dst.prefix = rtm->rtm_dst_len;
-	read_attr_addr(attrs[RTA_DST], rtm->rtm_family, &ret->dst.addr);
-	read_attr_addr(attrs[RTA_GATEWAY], rtm->rtm_family, &ret->via);
-	if (attrs[RTA_OIF] && nla_len(attrs[RTA_OIF]) == sizeof(uint32_t))
-		ret->oif = (int)nla_get_u32(attrs[RTA_OIF]);
-	ret->connected = is_connected(rtm, attrs, ret);
-	return true;
+	return link_route_read(nlh, ret) && ret->dst.addr.family == c->dst.addr.family &&
+	       ret->table == c->table;
 }
 
 /* --- is it there? --- */
@@ -86,7 +39,7 @@ static bool parse_route(struct nlmsghdr *nlh, const struct claim *c,
 static int match_ours(void *ctx, struct nlmsghdr *nlh)
 {
 	struct claim *c = ctx;
-	struct found_route fr;
+	struct link_found_route fr;
 
 	if (parse_route(nlh, c, &fr) && fr.oif == c->oif && cidr_equal(&fr.dst, &c->dst))
 		c->ours = true;
@@ -115,7 +68,7 @@ static void look_up_ours(struct link_sock *ls, struct claim *c)
  * stay whole. The default route, and the two halves that VPNs make of it, are no
  * conflict.
  */
-static bool takes_from(const struct claim *c, const struct found_route *fr)
+static bool takes_from(const struct claim *c, const struct link_found_route *fr)
 {
 	if (c->table == RT_TABLE_LOCAL)
 		return fr->type == RTN_LOCAL && cidr_overlaps(&c->dst, &fr->dst);
@@ -144,7 +97,7 @@ static void forget_routes(void *ctx)
 static int check_route(void *ctx, struct nlmsghdr *nlh)
 {
 	struct claim *c = ctx;
-	struct found_route fr;
+	struct link_found_route fr;
 
 	if (!parse_route(nlh, c, &fr))
 		return 0;
@@ -180,45 +133,16 @@ static int check_tables(struct link_sock *ls, struct claim *c)
 
 /* --- saying so --- */
 
-static int read_name(void *ctx, struct nlmsghdr *nlh)
-{
-	struct nlattr *attr = NULL;
-
-	if (nlh->nlmsg_type == RTM_NEWLINK)
-		attr = nlmsg_find_attr(nlh, sizeof(struct ifinfomsg), IFLA_IFNAME);
-	if (attr)
-		(void)nla_strlcpy(ctx, attr, IFNAMSIZ); /* the kernel's fit */
-	return 0;
-}
-
-static void device_name(struct link_sock *ls, int index, char ret[IFNAMSIZ])
-{
-	struct ifinfomsg ifi = {.ifi_index = index};
-	struct talk_request q;
-
-	ret[0] = '\0';
-	if (!index)
-		return;
-	talk_request_init(&q, RTM_GETLINK, 0, &ifi, sizeof(ifi));
-	(void)talk_send(&ls->talk, &q, read_name, ret); /* may be gone by now */
-}
-
 static int say_refused(struct link_sock *ls, const struct claim *c, struct err *e)
 {
-	const struct found_route *by = &c->by;
-	char way[ADDR_TEXT_SIZE + IFNAMSIZ + 16];
-	char dev[IFNAMSIZ];
-	char via[ADDR_TEXT_SIZE];
+	const struct link_found_route *by = &c->by;
+	char way[LINK_WAY_SIZE];
 	char dst[CIDR_TEXT_SIZE];
 	char other[CIDR_TEXT_SIZE];
 
-	device_name(ls, by->oif, dev);
-	addr_format(&by->via, via);
+	link_route_way(ls, by, way);
 	cidr_format(&c->dst, dst);
 	cidr_format(&by->dst, other);
-	(void)snprintf(way, sizeof(way), "%s%s%s%s%s", *via ? " via " : "", via,
-		       *dev ? " dev " : "", dev,
-		       *via || *dev ? "" : " not to one device");
 	if (c->table == RT_TABLE_LOCAL)
 		return err_set(e, -EEXIST, "%s has an address of this host in it: %s%s",
 			       dst, other, way);

@@ -3,8 +3,8 @@
 #define DRIVER_KERN_LINK_INTERNAL_H
 /*
  * What the link*.c files share: link.c knows links, link_addr.c has addresses, routes
- * and neighbours, link_claim.c the routes in a namespace of others, link_monitor.c the
- * events.
+ * and neighbours, link_routes.c and link_claim.c the routes in a namespace of others,
+ * link_monitor.c the events.
  * Nobody else includes this.
  */
 #include <net/if.h>
@@ -13,6 +13,7 @@
 
 #include "driver/kern/link.h"
 #include "driver/kern/talk.h"
+#include "plugin/base/addr.h"
 
 #define LINK_KIND_SIZE 16
 
@@ -40,6 +41,24 @@ int link_route_new(struct link_sock *ls, const struct link_route *route, int fla
 /* "<what> <destination> via <gateway> dev <device>: ..." */
 int link_route_error(struct link_sock *ls, struct err *e, int code, const char *what,
 		     const struct link_route *route);
+
+/* A route as the kernel tells it. */
+struct link_found_route {
+	struct cidr dst;
+	struct addr via; /* unset: none */
+	unsigned char type;
+	unsigned char scope;
+	unsigned char table; /* those above 255 are RT_TABLE_COMPAT */
+	int oif;	     /* 0: none, or several */
+	bool connected;	     /* a subnet of the host, made with one of its addresses */
+};
+
+/* False for what is no route, or only a cached one. */
+bool link_route_read(struct nlmsghdr *nlh, struct link_found_route *ret);
+#define LINK_WAY_SIZE (ADDR_TEXT_SIZE + IFNAMSIZ + 24)
+/* " via GATEWAY dev DEVICE", as far as there are such. */
+void link_route_way(struct link_sock *ls, const struct link_found_route *fr,
+		    char ret[LINK_WAY_SIZE]);
 
 static inline bool link_flags_running(unsigned int flags)
 {

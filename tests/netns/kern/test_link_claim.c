@@ -163,6 +163,52 @@ static void own_route_is_adopted_whatever_came_later(void **state)
 	assert_output("10.3.0.0/24 via 169.254.0.2");
 }
 
+struct seen {
+	char text[1024];
+};
+
+static void note_route(void *ctx, const struct link_route_use *use)
+{
+	struct seen *seen = ctx;
+	char text[CIDR_TEXT_SIZE];
+	size_t len = strlen(seen->text);
+
+	(void)snprintf(seen->text + len, sizeof(seen->text) - len, "%s%s%s%s%s\n",
+		       use->own ? "own " : "", cidr_format(&use->dst, text), use->way,
+		       use->on_link ? " on-link" : "", use->main ? " main" : "");
+}
+
+static void expect_routes(const char *within, const char *want)
+{
+	struct seen seen = {""};
+	struct cidr prefix;
+
+	assert_int_equal(cidr_parse(within, &prefix), 0);
+	assert_ok(link_route_each(sock, &prefix, note_route, &seen, &fixture_err));
+	assert_string_equal(seen.text, want);
+}
+
+static void routes_of_all_tables_are_told(void **state)
+{
+	(void)state;
+	assert_int_equal(fixture_run(host,
+				     "ip route del 0.0.0.0/1;"
+				     "ip route add 10.1.0.0/16 via 192.0.2.9;"
+				     "ip route add 10.2.0.0/16 dev wg0 table 51820;"
+				     "ip route add 10.3.0.0/16 dev wg0 table 7;"
+				     "ip route add blackhole 10.4.0.0/16;"
+				     "ip route add 8.0.0.0/7 dev wg0;"
+				     "ip addr add 10.5.0.1/32 dev eth0;"
+				     "ip -6 route add fd00:3::/64 dev wg0 table 51820"),
+			 0);
+	expect_routes("10.2.0.0/16", "10.2.0.0/16 dev wg0 on-link\n");
+	expect_routes("10.3.0.0/16", "10.3.0.0/16 dev wg0 on-link\n");
+	expect_routes("10.1.7.0/24", "10.1.0.0/16 via 192.0.2.9 dev eth0 main\n");
+	expect_routes("10.4.0.0/15", "own 10.5.0.1/32 dev eth0\n");
+	expect_routes("9.0.0.0/8", "8.0.0.0/7 dev wg0 on-link main\n");
+	expect_routes("fd00::/16", "fd00:3::/64 dev wg0\n");
+}
+
 static void a_claim_needs_its_device(void **state)
 {
 	struct link_route route = route_of("10.3.0.0/24");
@@ -182,6 +228,7 @@ int main(void)
 		TEST(what_stands_against_a_route),
 		TEST(own_route_is_adopted_whatever_came_later),
 		TEST(a_claim_needs_its_device),
+		TEST(routes_of_all_tables_are_told),
 	};
 
 	return fixture_enter() < 0 ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
