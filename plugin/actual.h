@@ -10,6 +10,7 @@
 #include <systemd/sd-event.h>
 
 #include "driver/firewall.h"
+#include "driver/kern/link.h"
 #include "driver/network.h"
 #include "lb/balancer.h"
 #include "lb/dns/server.h"
@@ -75,6 +76,10 @@ void actual_service(struct actual *a, uint32_t mark, struct lb_view *v);
 /* As firewall_port_change. Errors are logged. */
 void actual_port(struct actual *a, const struct firewall_port *old,
 		 const struct firewall_port *new_port);
+/* Calls fn for what the host routes within a prefix, as link_route_each. */
+int actual_host_routes(struct actual *a, const struct cidr *within, link_route_fn fn,
+		       void *ctx, struct err *e);
+
 /* After the networks and ports known at start were told: builds the host's rules in one
  * transaction. Until then they are only collected. */
 int actual_start(struct actual *a, struct err *e);

@@ -139,3 +139,9 @@ void host_free_ports(struct actual *a)
 		free(p);
 	}
 }
+
+int actual_host_routes(struct actual *a, const struct cidr *within, link_route_fn fn,
+		       void *ctx, struct err *e)
+{
+	return link_route_each(a->host, within, fn, ctx, e);
+}

@@ -10,6 +10,7 @@
 #include "plugin/api_net.h"
 #include "plugin/base/clock.h"
 #include "plugin/base/mem.h"
+#include "plugin/base/str.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -28,6 +29,8 @@ struct call {
 	const struct method *method;
 	struct http_request *rq; /* NULL once answered */
 	uint64_t since_us;	 /* when it came */
+	struct taken taken;	 /* for the choice of a pool */
+	bool all_routes;	 /* as in calls, when it came */
 	union {
 		struct api_network_create network_create;
 		struct api_network_allocate allocate;
@@ -60,7 +63,10 @@ struct method {
 	const char *path; /* "/NetworkDriver.Join" */
 	/* NULL: takes no arguments. */
 	int (*decode)(struct call *c, const char *body, size_t len, struct err *e);
-	void (*free)(struct call *c);		      /* what decode made */
+	void (*free)(struct call *c); /* what decode made */
+	/* Takes what the loop knows; 1: look comes before store. Thread: loop */
+	int (*prepare)(struct call *c, struct err *e);
+	int (*look)(struct call *c, struct err *e);   /* Thread: kernel */
 	int (*store)(struct call *c, struct err *e);  /* Thread: store */
 	int (*kernel)(struct call *c, struct err *e); /* Thread: kernel */
 	int (*undo)(struct call *c, struct err *e);   /* Thread: store, kernel failed */
@@ -353,6 +359,77 @@ static int decode_pool_request(struct call *c, const char *body, size_t len,
 static void free_pool_request(struct call *c)
 {
 	api_pool_request_free(&c->in.pool_request);
+	taken_clear(&c->taken);
+}
+
+/* The default pools that a pool is to be chosen from, or NULL: it is given. */
+static const struct cidr *pools_to_choose_from(const struct call *c)
+{
+	const struct api_pool_request *in = &c->in.pool_request;
+	const struct ipam_config *config = c->calls->ipam;
+
+	if (!in->pool[0])
+		return in->v6 ? &config->default_pools6 : &config->default_pools4;
+	if (str_has_prefix(in->pool, "0.0.0.0/"))
+		return &config->default_pools4;
+	return str_has_prefix(in->pool, "::/") ? &config->default_pools6 : NULL;
+}
+
+static int prepare_pool_request(struct call *c, struct err *e)
+{
+	const struct cidr *within = pools_to_choose_from(c);
+
+	if (!within)
+		return 0;
+	c->all_routes = c->calls->all_routes;
+	if (taken_copy(&c->taken, c->calls->networks, within) < 0)
+		return err_sys(e, -ENOMEM, "networks of this host");
+	return 1;
+}
+
+struct route_notes {
+	struct call *call;
+	int result;
+};
+
+/*
+ * Private prefixes are 10.0.0.0/8, fc00::/7 or longer. A shorter route is one of the
+ * pieces that VPNs make of the default route and says nothing of who uses an address;
+ * but where Docker refuses each pool that it overlaps, it would ask for all of them.
+ */
+static bool is_use(const struct call *c, const struct link_route_use *use)
+{
+	bool v4 = use->dst.addr.family == AF_INET;
+
+	if (use->own || use->dst.prefix >= (v4 ? 8 : 7))
+		return true;
+	return v4 && use->main && (use->on_link || c->all_routes);
+}
+
+static void note_route(void *ctx, const struct link_route_use *use)
+{
+	struct route_notes *notes = ctx;
+	char text[CIDR_TEXT_SIZE];
+	int r;
+
+	if (!is_use(notes->call, use))
+		return;
+	r = taken_add(&notes->call->taken, &use->dst, "%s %s%s",
+		      use->own ? "address" : "route", cidr_format(&use->dst, text),
+		      use->way);
+	if (r < 0)
+		notes->result = r;
+}
+
+static int look_pool_request(struct call *c, struct err *e)
+{
+	struct route_notes notes = {.call = c};
+	int r = actual_host_routes(kernel_of(c), pools_to_choose_from(c), note_route,
+				   &notes, e);
+
+	if (r == 0 && notes.result < 0)
+		r = err_sys(e, notes.result, "routes of this host");
+	return r;
 }
 
 static int store_pool_request(struct call *c, struct err *e)
@@ -363,7 +440,9 @@ static int store_pool_request(struct call *c, struct err *e)
 					     .pool = in->pool,
 					     .sub_pool = in->sub_pool,
 					     .vip_range = range ? range : "",
-					     .v6 = in->v6};
+					     .v6 = in->v6,
+					     .taken = c->taken.list,
+					     .taken_count = c->taken.count};
 
 	return ipam_pool_request(desired_ipam(store_of(c)), &rq, &c->out.pool, e);
 }
@@ -507,6 +586,8 @@ static const struct method methods[] = {
 	{.path = "/IpamDriver.RequestPool",
 	 .decode = decode_pool_request,
 	 .free = free_pool_request,
+	 .prepare = prepare_pool_request,
+	 .look = look_pool_request,
 	 .store = store_pool_request,
 	 .encode = encode_pool},
 	{.path = "/IpamDriver.ReleasePool",
@@ -640,6 +721,36 @@ static void done_store(struct job *job)
 	node_post_kernel(c->calls->node, &c->job);
 }
 
+static void run_look(struct job *job)
+{
+	struct call *c = CONTAINER_OF(job, struct call, job);
+
+	/* Cancelled when we are shutting down. */
+	if (job->err.code < 0 || c->method->look(c, &job->err) < 0) {
+		go_answer(c);
+		return;
+	}
+	c->job.run = run_store;
+	c->job.done = done_store;
+	node_post_store_always(c->calls->node, &c->job);
+}
+
+static void go_look(struct call *c)
+{
+	c->job.run = run_look;
+	node_post_kernel(c->calls->node, &c->job);
+}
+
+static void go_store(struct call *c)
+{
+	c->job.run = run_store;
+	c->job.done = done_store;
+	if (node_post_store(c->calls->node, &c->job) < 0) {
+		http_reply_error(c->rq, 503, "too many requests are waiting");
+		call_free(c);
+	}
+}
+
 static const struct method *find_method(const char *path)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
@@ -675,6 +786,7 @@ void call_handle(void *ctx, struct http_request *rq)
 	struct call *c;
 	size_t len;
 	const char *body = http_request_body(rq, &len);
+	int r;
 
 	if (!m)
 		return;
@@ -698,10 +810,11 @@ void call_handle(void *ctx, struct http_request *rq)
 		call_answer(c);
 		return;
 	}
-	c->job.run = run_store;
-	c->job.done = done_store;
-	if (node_post_store(c->calls->node, &c->job) < 0) {
-		http_reply_error(rq, 503, "too many requests are waiting");
-		call_free(c);
-	}
+	r = m->prepare ? m->prepare(c, &c->job.err) : 0;
+	if (r < 0)
+		call_answer(c);
+	else if (r > 0)
+		go_look(c);
+	else
+		go_store(c);
 }

@@ -47,6 +47,8 @@ struct engine {
 	uint64_t later_last_ms;	    /* when it was last */
 	struct engine_request *rq;  /* ping or list */
 	struct engine_request *networks_rq;
+	sd_event_source *networks_due; /* deferred: list the networks */
+	bool networks_again;	       /* after the list under way */
 	struct engine_request *stream;
 	struct engine_lines lines;
 	char version[ENGINE_VERSION_SIZE];
@@ -94,11 +96,13 @@ static void disconnect(struct engine *en)
 	engine_jobs_stop(en->jobs);
 	engine_http_cancel(TAKE(en->rq));
 	engine_http_cancel(TAKE(en->networks_rq));
+	en->networks_again = false;
 	engine_http_cancel(TAKE(en->stream));
 	engine_lines_fini(&en->lines);
 	en->list_again = false;
 	en->bad_told = false;
 	(void)sd_event_source_set_enabled(en->relist, SD_EVENT_OFF);
+	(void)sd_event_source_set_enabled(en->networks_due, SD_EVENT_OFF);
 }
 
 static void fail(struct engine *en, const struct err *e)
@@ -203,8 +207,9 @@ static void on_synced(void *ctx, bool complete)
 	tell_state(en, true);
 }
 
-/* Only their names are wanted, for people: those that are missed come with the next
- * container. */
+static void list_networks(struct engine *en);
+
+/* Their names and subnets are good to know: nothing that runs depends on them. */
 static void on_networks(void *ctx, const struct engine_reply *reply)
 {
 	struct engine *en = ctx;
@@ -214,10 +219,12 @@ static void on_networks(void *ctx, const struct engine_reply *reply)
 	en->networks_rq = NULL;
 	r = check_reply(en, "list of networks", reply, &e);
 	if (!r)
-		r = engine_parse_networks(reply->body, reply->size, en->callbacks.network,
-					  en->callbacks.ctx, &e);
+		r = engine_parse_networks(reply->body, reply->size,
+					  en->callbacks.networks, en->callbacks.ctx, &e);
 	if (r < 0)
 		log_warning("%s, ignoring", e.text);
+	if (en->networks_again)
+		list_networks(en);
 }
 
 static void list_networks(struct engine *en)
@@ -230,9 +237,22 @@ static void list_networks(struct engine *en)
 				       .ctx = en};
 	struct err e = {0};
 
+	en->networks_again = en->networks_rq != NULL;
+	if (en->networks_again)
+		return;
 	(void)snprintf(path, sizeof(path), "/v%s/networks", en->version); /* fits */
 	if (engine_http_get(en->http, &get, &en->networks_rq, &e) < 0)
 		log_warning("list of networks: %s, ignoring", e.text);
+}
+
+static int on_networks_due(sd_event_source *source, void *userdata)
+{
+	struct engine *en = userdata;
+
+	(void)source;
+	if (en->connected)
+		list_networks(en);
+	return 0;
 }
 
 static int on_relist(sd_event_source *source, void *userdata)
@@ -253,12 +273,11 @@ static int on_relist(sd_event_source *source, void *userdata)
 	}
 	(void)snprintf(path, sizeof(path), "/v%s/containers/json",
 		       en->version); /* fits */
+	(void)sd_event_source_set_enabled(en->networks_due, SD_EVENT_ONESHOT);
 	engine_jobs_start(en->jobs, en->version);
 	engine_jobs_sync_begin(en->jobs);
 	if (engine_http_get(en->http, &get, &en->rq, &e) < 0)
 		fail(en, &e);
-	else if (!en->networks_rq)
-		list_networks(en);
 	return 0;
 }
 
@@ -313,7 +332,7 @@ static void on_line(void *ctx, const char *line, size_t len)
 		engine_jobs_add_known(en->jobs, m.id);
 		break;
 	case ENGINE_MESSAGE_NETWORK:
-		en->callbacks.network(en->callbacks.ctx, m.id, m.name);
+		(void)sd_event_source_set_enabled(en->networks_due, SD_EVENT_ONESHOT);
 		break;
 	case ENGINE_MESSAGE_OTHER:
 		break;
@@ -439,12 +458,15 @@ static int set_up(struct engine *en, sd_event *event, const char *url, struct er
 	if (r >= 0)
 		r = sd_event_add_defer(event, &en->relist, on_relist, en);
 	if (r >= 0)
+		r = sd_event_add_defer(event, &en->networks_due, on_networks_due, en);
+	if (r >= 0)
 		r = sd_event_add_time_relative(event, &en->later, CLOCK_MONOTONIC, 0,
 					       TIMER_ACCURACY_USEC, on_later, en);
 	if (r < 0)
 		return err_sys(e, r, "engine: timer");
 	(void)sd_event_source_set_enabled(en->later, SD_EVENT_OFF);
 	(void)sd_event_source_set_enabled(en->relist, SD_EVENT_OFF);
+	(void)sd_event_source_set_enabled(en->networks_due, SD_EVENT_OFF);
 	return 0;
 }
 
@@ -476,6 +498,7 @@ void engine_free(struct engine *en)
 		disconnect(en);
 	sd_event_source_disable_unref(en->reconnect);
 	sd_event_source_disable_unref(en->relist);
+	sd_event_source_disable_unref(en->networks_due);
 	sd_event_source_disable_unref(en->later);
 	engine_jobs_free(en->jobs);
 	engine_http_free(en->http);

@@ -16,6 +16,7 @@
 #define ENGINE_ID_SIZE	     65
 #define ENGINE_ENDPOINTS_MAX 64
 #define ENGINE_LABELS_MAX    512
+#define ENGINE_SUBNETS_MAX   16 /* of a network; others are not seen */
 #define ENGINE_STOP_FOREVER  ((unsigned int)-1)
 
 struct engine_label {
@@ -54,6 +55,15 @@ struct engine_container {
 	const struct engine_endpoint *endpoints;
 };
 
+/* Lives during the callback. */
+struct engine_network {
+	const char *id;
+	const char *name;
+	const char *driver;
+	unsigned int subnet_count;
+	struct cidr subnets[ENGINE_SUBNETS_MAX];
+};
+
 enum engine_event {
 	ENGINE_EVENT_KILL, /* a signal was sent: number in signal; 0: not known */
 	ENGINE_EVENT_DIE,  /* it is dead, or was found to be gone (may come twice) */
@@ -74,9 +84,10 @@ struct engine_callbacks {
 	 * runs), health changes of unknown text, and for each running container after
 	 * (re)connecting. Never older than the last event told. */
 	void (*container)(void *ctx, const struct engine_container *c);
-	/* A network is there: when it is made, and for each after (re)connecting and
-	 * each engine_relist. */
-	void (*network)(void *ctx, const char *id, const char *name);
+	/* All networks of the engine: after (re)connecting, each engine_relist, and when
+	 * one is made or removed. */
+	void (*networks)(void *ctx, const struct engine_network *list,
+			 unsigned int count);
 	/* At once when the event arrives, before any inspection. */
 	void (*event)(void *ctx, const char *container_id, enum engine_event event,
 		      int signal, enum engine_health health);

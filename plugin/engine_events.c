@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -196,17 +195,6 @@ static void read_container_event(const char *action, json_t *attributes,
 		m->signal = 0;
 }
 
-/* The id of a swarm network is not hexadecimal. */
-static void read_network(const char *id, json_t *attributes, struct engine_message *m)
-{
-	const char *name = json_string_value(json_object_get(attributes, "name"));
-
-	if (!name || str_copy(m->id, sizeof(m->id), id) < 0)
-		return;
-	(void)snprintf(m->name, sizeof(m->name), "%s", name);
-	m->kind = ENGINE_MESSAGE_NETWORK;
-}
-
 /* Attributes of other types are looked up in what is not an object: NULL. */
 int engine_parse_event(const char *line, size_t len, struct engine_message *ret,
 		       struct err *e)
@@ -232,8 +220,10 @@ int engine_parse_event(const char *line, size_t len, struct engine_message *ret,
 		id = json_string_value(json_object_get(attributes, "container"));
 		if (id && engine_id_valid(id)) /* else a sandbox of the engine's own */
 			m.kind = ENGINE_MESSAGE_CONNECT;
-	} else if (!strcmp(type, "network") && !strcmp(action, "create")) {
-		read_network(id, attributes, &m);
+	} else if (!strcmp(type, "network") &&
+		   (!strcmp(action, "create") || !strcmp(action, "destroy") ||
+		    !strcmp(action, "remove"))) { /* of swarm's it is "remove" */
+		m.kind = ENGINE_MESSAGE_NETWORK;
 	}
 	if (m.kind != ENGINE_MESSAGE_OTHER && m.kind != ENGINE_MESSAGE_NETWORK) {
 		if (!engine_id_valid(id))

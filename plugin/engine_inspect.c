@@ -193,25 +193,44 @@ int engine_parse_list(const char *text, size_t len, char (**ret_ids)[ENGINE_ID_S
 	return 0;
 }
 
+static void read_network(json_t *value, struct engine_network *ret)
+{
+	json_t *config = json_object_get(json_object_get(value, "IPAM"), "Config");
+	size_t i;
+	json_t *pool;
+
+	*ret = (struct engine_network){.id = get_string(value, "Id"),
+				       .name = get_string(value, "Name"),
+				       .driver = get_string(value, "Driver")};
+	json_array_foreach (config, i, pool) {
+		if (ret->subnet_count < ENGINE_SUBNETS_MAX &&
+		    cidr_parse(get_string(pool, "Subnet"),
+			       &ret->subnets[ret->subnet_count]) == 0)
+			ret->subnet_count++;
+	}
+}
+
 int engine_parse_networks(const char *text, size_t len,
-			  void (*fn)(void *ctx, const char *id, const char *name),
+			  void (*fn)(void *ctx, const struct engine_network *list,
+				     unsigned int count),
 			  void *ctx, struct err *e)
 {
 	json_error_t je;
 	auto_with(json_decref) json_t *root =
 		json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
+	auto_free struct engine_network *list = NULL;
 	size_t i;
 	json_t *value;
 
 	if (!json_is_array(root))
 		return err_set(e, -EINVAL, "list of networks: %s",
 			       root ? "not a list" : je.text);
-	json_array_foreach (root, i, value) {
-		const char *id = get_string(value, "Id");
-
-		if (*id) /* swarm's are not hexadecimal */
-			fn(ctx, id, get_string(value, "Name"));
-	}
+	list = calloc(json_array_size(root) + 1, sizeof(*list));
+	if (!list)
+		return err_sys(e, -ENOMEM, "list of networks");
+	json_array_foreach (root, i, value)
+		read_network(value, &list[i]);
+	fn(ctx, list, (unsigned int)json_array_size(root));
 	return 0;
 }
 

@@ -15,7 +15,6 @@
 #define ENGINE_VERSION_SIZE   12	      /* "1.47" */
 #define ENGINE_LINE_MAX	      (1024UL * 1024) /* of one event */
 #define ENGINE_CONTAINERS_MAX 65536	      /* in one list */
-#define ENGINE_NAME_SIZE      256	      /* of a network; longer ones are cut */
 
 /* What an event asks for. */
 enum engine_message_kind {
@@ -23,13 +22,12 @@ enum engine_message_kind {
 	ENGINE_MESSAGE_EVENT,	/* tell event */
 	ENGINE_MESSAGE_INSPECT, /* inspect the container */
 	ENGINE_MESSAGE_CONNECT, /* inspect it if it runs already */
-	ENGINE_MESSAGE_NETWORK, /* tell of the network: id, name */
+	ENGINE_MESSAGE_NETWORK, /* list the networks */
 };
 
 struct engine_message {
 	enum engine_message_kind kind;
 	char id[ENGINE_ID_SIZE]; /* of the container */
-	char name[ENGINE_NAME_SIZE];
 	enum engine_event event;
 	int signal; /* of ENGINE_EVENT_KILL; 0: not told */
 	enum engine_health health;
@@ -74,9 +72,11 @@ const struct engine_container *engine_inspection_container(
 int engine_parse_list(const char *text, size_t len, char (**ret_ids)[ENGINE_ID_SIZE],
 		      unsigned int *ret_count, struct err *e);
 
-/* Calls fn for each network in the answer of GET /networks. -EINVAL: not such a list. */
+/* Calls fn with the networks in the answer of GET /networks. -EINVAL: not such a list;
+ * -ENOMEM. */
 int engine_parse_networks(const char *text, size_t len,
-			  void (*fn)(void *ctx, const char *id, const char *name),
+			  void (*fn)(void *ctx, const struct engine_network *list,
+				     unsigned int count),
 			  void *ctx, struct err *e);
 
 /* The API version to speak with an engine whose highest is text: the smaller of it

@@ -15,6 +15,7 @@
 #include "plugin/engine.h"
 #include "plugin/node.h"
 #include "plugin/pulse.h"
+#include "plugin/taken.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,6 +48,8 @@ struct daemon {
 	const struct balancer_ops *balancer;
 	char balancer_why[160];
 	struct node *node;
+	struct ipam_config ipam;
+	struct taken networks; /* all of Docker's, as told last */
 	struct calls calls;
 	struct discovery discovery;
 	struct control *control;
@@ -74,11 +77,24 @@ static void on_container(void *ctx, const struct engine_container *c)
 					 c->endpoints[i].network_name);
 }
 
-static void on_network(void *ctx, const char *id, const char *name)
+static void on_networks(void *ctx, const struct engine_network *list, unsigned int count)
 {
 	struct daemon *d = ctx;
+	struct taken taken = {0};
+	int r = 0;
 
-	control_set_network_name(d->control, id, name);
+	for (unsigned int i = 0; i < count; i++) {
+		const struct engine_network *n = &list[i];
+
+		control_set_network_name(d->control, n->id, n->name);
+		for (unsigned int k = 0; r == 0 && k < n->subnet_count; k++)
+			r = taken_add(&taken, &n->subnets[k], "network %.64s (%.20s)",
+				      n->name, n->driver);
+	}
+	if (r < 0)
+		log_error("no memory for the subnets of Docker's networks");
+	taken_clear(&d->networks);
+	d->networks = taken;
 }
 
 static void on_event(void *ctx, const char *container, enum engine_event event,
@@ -121,6 +137,8 @@ static void on_engine_state(void *ctx, const char *version, bool synced, const c
 	struct daemon *d = ctx;
 
 	control_set_engine(d->control, version, synced, text);
+	if (version)
+		d->calls.all_routes = strverscmp(version, "1.42") < 0;
 	if (version && !synced)
 		discovery_engine_up(&d->discovery);
 }
@@ -270,7 +288,7 @@ static int watch_workers(struct daemon *d, struct err *e)
 static void on_ready(void *ctx, const struct err *state)
 {
 	const struct engine_callbacks callbacks = {.container = on_container,
-						   .network = on_network,
+						   .networks = on_networks,
 						   .event = on_event,
 						   .running = on_running,
 						   .state = on_engine_state,
@@ -418,10 +436,7 @@ static int start_node(struct daemon *d, struct err *e)
 	const struct config *c = &d->config;
 	const struct node_config config = {
 		.desired = {.state_dir = c->state_dir,
-			    .ipam = {.default_pools4 = c->default_pools.v4.cidr,
-				     .default_size4 = c->default_pools.v4.size,
-				     .default_pools6 = c->default_pools.v6.cidr,
-				     .default_size6 = c->default_pools.v6.size},
+			    .ipam = d->ipam,
 			    .mtu = c->mtu,
 			    .schedulers = d->balancer->schedulers,
 			    .balancer = d->balancer->name},
@@ -441,6 +456,12 @@ static int start(struct daemon *d, struct err *e)
 	int r = make_dir(d->config.state_dir, 0700, e);
 
 	raise_fd_limit();
+	d->ipam = (struct ipam_config){
+		.default_pools4 = d->config.default_pools.v4.cidr,
+		.default_size4 = d->config.default_pools.v4.size,
+		.default_pools6 = d->config.default_pools.v6.cidr,
+		.default_size6 = d->config.default_pools.v6.size,
+	};
 	if (r == 0)
 		r = lock_state_dir(d, e);
 	if (r == 0)
@@ -459,10 +480,13 @@ static int start(struct daemon *d, struct err *e)
 		const struct control_config config = {d->node, d->balancer->name,
 						      d->balancer_why};
 
-		d->calls = (struct calls){
-			d->node,
-			d->config.scope == CONFIG_SCOPE_GLOBAL ? "global" : "local",
-			on_registered, d};
+		d->calls.node = d->node;
+		d->calls.scope =
+			d->config.scope == CONFIG_SCOPE_GLOBAL ? "global" : "local";
+		d->calls.ipam = &d->ipam;
+		d->calls.networks = &d->networks;
+		d->calls.registered = on_registered;
+		d->calls.ctx = d;
 		r = control_new(&config, &d->control, e);
 	}
 	if (r == 0)
@@ -479,6 +503,7 @@ static void stop(struct daemon *d)
 	http_server_free(d->plugin_server);
 	http_server_free(d->control_server);
 	control_free(d->control);
+	taken_clear(&d->networks);
 	sd_event_source_disable_unref(d->second_look);
 	sd_event_source_disable_unref(d->drain);
 	sd_event_unref(d->event);

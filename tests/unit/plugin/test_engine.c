@@ -330,15 +330,14 @@ static void push_connect(struct fake *f, const char *container)
 	push(f, line);
 }
 
-static void push_network(struct fake *f, const char *action, const char *id,
-			 const char *name)
+static void push_network(struct fake *f, const char *action)
 {
 	char line[512];
 
 	(void)snprintf(line, sizeof(line),
-		       "{\"Type\":\"network\",\"Action\":\"%s\",\"Actor\":{\"ID\":\"%s\","
-		       "\"Attributes\":{\"name\":\"%s\",\"type\":\"fairlead\"}}}\n",
-		       action, id, name);
+		       "{\"Type\":\"network\",\"Action\":\"%s\",\"Actor\":{\"ID\":"
+		       "\"7r845su8w7o6oabigxt7q9nkx\",\"Attributes\":{}}}\n",
+		       action);
 	push(f, line);
 }
 
@@ -467,18 +466,29 @@ static void clear(struct fake *f)
 	f->inspections = 0;
 }
 
-static void on_network(void *ctx, const char *id, const char *name)
+static void on_networks(void *ctx, const struct engine_network *list, unsigned int count)
 {
 	struct fake *f = ctx;
-	size_t len = strlen(f->names);
+	char text[CIDR_TEXT_SIZE];
+	size_t len = 0;
 
-	(void)snprintf(f->names + len, sizeof(f->names) - len, "%s=%s ", id, name);
+	f->names[0] = '\0';
+	for (unsigned int i = 0; i < count; i++) {
+		len += (size_t)snprintf(f->names + len, sizeof(f->names) - len,
+					"%s %s %s", list[i].id, list[i].name,
+					list[i].driver);
+		for (unsigned int k = 0; k < list[i].subnet_count; k++)
+			len += (size_t)snprintf(f->names + len, sizeof(f->names) - len,
+						" %s",
+						cidr_format(&list[i].subnets[k], text));
+		len += (size_t)snprintf(f->names + len, sizeof(f->names) - len, "; ");
+	}
 }
 
 static void client_start(struct fake *f)
 {
 	const struct engine_callbacks callbacks = {.container = on_container,
-						   .network = on_network,
+						   .networks = on_networks,
 						   .event = on_event,
 						   .running = on_running,
 						   .state = on_state,
@@ -559,19 +569,22 @@ static void test_networks(void **state)
 {
 	struct fake *f = *state;
 
-	f->networks = "[{\"Id\":\"n1\",\"Name\":\"app\"},{\"Name\":\"no id\"},"
-		      "{\"Id\":\"6o9aims94w\",\"Name\":\"of swarm\"}]";
+	f->networks = "[{\"Id\":\"n1\",\"Name\":\"app\",\"Driver\":\"overlay\",\"IPAM\":"
+		      "{\"Config\":[{\"Subnet\":\"10.0.1.0/24\"},{\"Subnet\":7},{},"
+		      "{\"Subnet\":\"fd00::/64\"}]}},"
+		      "{\"Name\":\"no id\",\"IPAM\":{\"Config\":null}},7]";
 	start_synced(f, "");
-	wait_names(f, "n1=app 6o9aims94w=of swarm ");
-	push_network(f, "create", "n2", "new");
-	wait_names(f, "n1=app 6o9aims94w=of swarm n2=new ");
-	push_network(f, "destroy", "n1", "app");
-	f->names[0] = '\0';
+	wait_names(f, "n1 app overlay 10.0.1.0/24 fd00::/64;  no id ;   ; ");
+	f->networks = "[{\"Id\":\"6o9aims94w\",\"Name\":\"web\",\"Driver\":\"x\"}]";
+	push_network(f, "create");
+	wait_names(f, "6o9aims94w web x; ");
+	f->networks = "[]";
+	push_network(f, "destroy");
+	wait_names(f, "");
 	f->networks = "{}"; /* whatever it says, the containers are told */
 	clear(f);
 	break_stream(f);
 	wait_log(f, "synced=1");
-	assert_string_equal(f->names, "");
 }
 
 static bool one_is_held(struct fake *f, const void *arg)
