@@ -206,6 +206,9 @@ static void keep_advertisements(void *ctx, const char *link)
 	char value[4] = "";
 	const struct ns_sysctl accept = {key, "2", true};
 
+	if (str_has_prefix(link, NETWORK_LINK_PREFIX "u") ||
+	    str_has_prefix(link, NETWORK_LINK_PREFIX "v") || !strcmp(link, "lo"))
+		return;
 	if (str_printf(key, sizeof(key), "net/ipv6/conf/%s/accept_ra", link) < 0 ||
 	    ns_sysctl_get(*own, key, value, sizeof(value), NULL) < 0 ||
 	    strcmp(value, "1") != 0)
@@ -233,10 +236,12 @@ static int set_host_sysctls(struct link_sock *host, const struct network_config 
 {
 	int r = 0;
 	char localnet[64];
+	char accept_ra[64];
 	const struct ns_sysctl list[] = {
 		{"net/ipv4/ip_forward", "1", false},
 		{localnet, "1", false}, /* 127.0.0.1:PORT of a published port */
 		{"net/ipv6/conf/all/forwarding", "1", true},
+		{accept_ra, "0", true}, /* no containers' word counts here */
 	};
 	auto_close int own = ns_open_own(e);
 
@@ -244,11 +249,14 @@ static int set_host_sysctls(struct link_sock *host, const struct network_config 
 		return own;
 	(void)snprintf(localnet, sizeof(localnet), "net/ipv4/conf/%s/route_localnet",
 		       host_if);
+	(void)snprintf(accept_ra, sizeof(accept_ra), "net/ipv6/conf/%s/accept_ra",
+		       host_if);
 	if (has_family(c, AF_INET6))
 		r = keep_all_advertisements(host, own, e);
 	if (r < 0)
 		return r;
-	return ns_sysctl_set(own, list, has_family(c, AF_INET6) ? 3 : 2, e);
+	return ns_sysctl_set(own, list, has_family(c, AF_INET6) ? ARRAY_SIZE(list) : 2,
+			     e);
 }
 
 /* A link with our name and MAC whose other end is not in our sandbox: that of a sandbox

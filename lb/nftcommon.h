@@ -31,7 +31,8 @@ struct nftcommon_spec {
 	/* The maps of VIPs of both families come first. */
 	struct nft_set sets[NFTCOMMON_SETS_MAX];
 	unsigned int set_count;
-	/* Appends the matches of packets that the rules below need not see; may be NULL. */
+	/* Appends the matches of packets that the rules below need not see; may be NULL.
+	 */
 	void (*skip)(struct nft_batch *b);
 	/* Appends what follows "rule" for a family: its matches and its action. */
 	void (*rule)(struct nft_batch *b, uint8_t family, const char *map);

@@ -6,6 +6,7 @@
  */
 #include "plugin/call.h"
 
+#include "ipam/pool.h"
 #include "plugin/api_ipam.h"
 #include "plugin/api_net.h"
 #include "plugin/base/clock.h"
@@ -30,6 +31,7 @@ struct call {
 	struct http_request *rq; /* NULL once answered */
 	uint64_t since_us;	 /* when it came */
 	struct taken taken;	 /* for the choice of a pool */
+	bool checked;		 /* Docker will look at the pool that is chosen: */
 	bool all_routes;	 /* as in calls, when it came */
 	union {
 		struct api_network_create network_create;
@@ -367,12 +369,12 @@ static const struct cidr *pools_to_choose_from(const struct call *c)
 {
 	const struct api_pool_request *in = &c->in.pool_request;
 	const struct ipam_config *config = c->calls->ipam;
+	struct pool_wish w;
 
-	if (!in->pool[0])
-		return in->v6 ? &config->default_pools6 : &config->default_pools4;
-	if (str_has_prefix(in->pool, "0.0.0.0/"))
-		return &config->default_pools4;
-	return str_has_prefix(in->pool, "::/") ? &config->default_pools6 : NULL;
+	if (pool_wish_parse(in->pool, in->sub_pool, in->v6, &w, NULL) < 0 || !w.choose)
+		return NULL; /* what is bad is told by the store */
+	return w.pool.addr.family == AF_INET6 ? &config->default_pools6
+					      : &config->default_pools4;
 }
 
 static int prepare_pool_request(struct call *c, struct err *e)
@@ -381,6 +383,9 @@ static int prepare_pool_request(struct call *c, struct err *e)
 
 	if (!within)
 		return 0;
+	/* Docker looks for routes only there. */
+	c->checked = !c->in.pool_request.pool[0] &&
+		     !strcmp(c->in.pool_request.space, IPAM_SPACE_LOCAL);
 	c->all_routes = c->calls->all_routes;
 	if (taken_copy(&c->taken, c->calls->networks, within) < 0)
 		return err_sys(e, -ENOMEM, "networks of this host");
@@ -403,7 +408,7 @@ static bool is_use(const struct call *c, const struct link_route_use *use)
 
 	if (use->own || use->dst.prefix >= (v4 ? 8 : 7))
 		return true;
-	return v4 && use->main && (use->on_link || c->all_routes);
+	return v4 && c->checked && use->main && (use->on_link || c->all_routes);
 }
 
 static void note_route(void *ctx, const struct link_route_use *use)
@@ -732,7 +737,10 @@ static void run_look(struct job *job)
 	}
 	c->job.run = run_store;
 	c->job.done = done_store;
-	node_post_store_always(c->calls->node, &c->job);
+	if (node_post_store(c->calls->node, &c->job) < 0) {
+		(void)err_set(&c->job.err, -EBUSY, "too many requests are waiting");
+		go_answer(c);
+	}
 }
 
 static void go_look(struct call *c)

@@ -22,12 +22,16 @@
 #define LOG_MODULE "engine"
 #include "plugin/base/log.h"
 
+#include "plugin/base/limit.h"
+
 #define TIMEOUT_S	    60 /* an engine that starts accepts and is silent for long */
 #define PAUSE_FIRST_MS	    100
 #define PAUSE_LAST_MS	    5000
 #define RELIST_FIRST_MS	    1000
 #define RELIST_LAST_MS	    8000
 #define TIMER_ACCURACY_USEC 1000
+#define NETWORKS_PAUSE_MS   50 /* several events, one list */
+#define NETWORKS_RETRY_MS   5000
 #define PING_LIMIT	    4096
 #define LIST_LIMIT	    (256UL * 1024 * 1024)
 #define NSEC_PER_SEC	    1000000000LL
@@ -47,7 +51,7 @@ struct engine {
 	uint64_t later_last_ms;	    /* when it was last */
 	struct engine_request *rq;  /* ping or list */
 	struct engine_request *networks_rq;
-	sd_event_source *networks_due; /* deferred: list the networks */
+	sd_event_source *networks_due; /* timer: list the networks */
 	bool networks_again;	       /* after the list under way */
 	struct engine_request *stream;
 	struct engine_lines lines;
@@ -207,7 +211,22 @@ static void on_synced(void *ctx, bool complete)
 	tell_state(en, true);
 }
 
-static void list_networks(struct engine *en);
+static void networks_in(struct engine *en, uint64_t ms)
+{
+	/* Both can only fail for a source that is not of the calling process. */
+	(void)sd_event_source_set_time_relative(en->networks_due, ms * 1000);
+	(void)sd_event_source_set_enabled(en->networks_due, SD_EVENT_ONESHOT);
+}
+
+static void networks_changed(struct engine *en)
+{
+	int on = SD_EVENT_OFF;
+
+	en->networks_again = en->networks_rq != NULL;
+	(void)sd_event_source_get_enabled(en->networks_due, &on);
+	if (!on && !en->networks_again)
+		networks_in(en, NETWORKS_PAUSE_MS);
+}
 
 /* Their names and subnets are good to know: nothing that runs depends on them. */
 static void on_networks(void *ctx, const struct engine_reply *reply)
@@ -222,13 +241,14 @@ static void on_networks(void *ctx, const struct engine_reply *reply)
 		r = engine_parse_networks(reply->body, reply->size,
 					  en->callbacks.networks, en->callbacks.ctx, &e);
 	if (r < 0)
-		log_warning("%s, ignoring", e.text);
-	if (en->networks_again)
-		list_networks(en);
+		log_warning_limited("%s, trying again", e.text);
+	if (r < 0 || en->networks_again)
+		networks_in(en, r < 0 ? NETWORKS_RETRY_MS : NETWORKS_PAUSE_MS);
 }
 
-static void list_networks(struct engine *en)
+static int on_networks_due(sd_event_source *source, uint64_t usec, void *userdata)
 {
+	struct engine *en = userdata;
 	char path[64];
 	const struct engine_get get = {.path = path,
 				       .limit = LIST_LIMIT,
@@ -237,21 +257,16 @@ static void list_networks(struct engine *en)
 				       .ctx = en};
 	struct err e = {0};
 
-	en->networks_again = en->networks_rq != NULL;
-	if (en->networks_again)
-		return;
-	(void)snprintf(path, sizeof(path), "/v%s/networks", en->version); /* fits */
-	if (engine_http_get(en->http, &get, &en->networks_rq, &e) < 0)
-		log_warning("list of networks: %s, ignoring", e.text);
-}
-
-static int on_networks_due(sd_event_source *source, void *userdata)
-{
-	struct engine *en = userdata;
-
 	(void)source;
-	if (en->connected)
-		list_networks(en);
+	(void)usec;
+	if (!en->connected || en->networks_rq)
+		return 0;
+	en->networks_again = false;
+	(void)snprintf(path, sizeof(path), "/v%s/networks", en->version); /* fits */
+	if (engine_http_get(en->http, &get, &en->networks_rq, &e) < 0) {
+		log_warning_limited("list of networks: %s, trying again", e.text);
+		networks_in(en, NETWORKS_RETRY_MS);
+	}
 	return 0;
 }
 
@@ -273,7 +288,7 @@ static int on_relist(sd_event_source *source, void *userdata)
 	}
 	(void)snprintf(path, sizeof(path), "/v%s/containers/json",
 		       en->version); /* fits */
-	(void)sd_event_source_set_enabled(en->networks_due, SD_EVENT_ONESHOT);
+	networks_in(en, 0);
 	engine_jobs_start(en->jobs, en->version);
 	engine_jobs_sync_begin(en->jobs);
 	if (engine_http_get(en->http, &get, &en->rq, &e) < 0)
@@ -332,7 +347,7 @@ static void on_line(void *ctx, const char *line, size_t len)
 		engine_jobs_add_known(en->jobs, m.id);
 		break;
 	case ENGINE_MESSAGE_NETWORK:
-		(void)sd_event_source_set_enabled(en->networks_due, SD_EVENT_ONESHOT);
+		networks_changed(en);
 		break;
 	case ENGINE_MESSAGE_OTHER:
 		break;
@@ -458,7 +473,9 @@ static int set_up(struct engine *en, sd_event *event, const char *url, struct er
 	if (r >= 0)
 		r = sd_event_add_defer(event, &en->relist, on_relist, en);
 	if (r >= 0)
-		r = sd_event_add_defer(event, &en->networks_due, on_networks_due, en);
+		r = sd_event_add_time_relative(event, &en->networks_due, CLOCK_MONOTONIC,
+					       0, TIMER_ACCURACY_USEC, on_networks_due,
+					       en);
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &en->later, CLOCK_MONOTONIC, 0,
 					       TIMER_ACCURACY_USEC, on_later, en);

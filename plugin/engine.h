@@ -16,6 +16,7 @@
 #define ENGINE_ID_SIZE	     65
 #define ENGINE_ENDPOINTS_MAX 64
 #define ENGINE_LABELS_MAX    512
+#define ENGINE_NETWORKS_MAX  16384
 #define ENGINE_SUBNETS_MAX   16 /* of a network; others are not seen */
 #define ENGINE_STOP_FOREVER  ((unsigned int)-1)
 
@@ -60,7 +61,8 @@ struct engine_network {
 	const char *id;
 	const char *name;
 	const char *driver;
-	unsigned int subnet_count;
+	const char *ipam_driver;
+	unsigned int subnet_count; /* without those that are everything (0.0.0.0/0) */
 	struct cidr subnets[ENGINE_SUBNETS_MAX];
 };
 

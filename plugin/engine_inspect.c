@@ -193,20 +193,23 @@ int engine_parse_list(const char *text, size_t len, char (**ret_ids)[ENGINE_ID_S
 	return 0;
 }
 
+/* The null IPAM driver has the subnet 0.0.0.0/0. */
 static void read_network(json_t *value, struct engine_network *ret)
 {
-	json_t *config = json_object_get(json_object_get(value, "IPAM"), "Config");
+	json_t *ipam = json_object_get(value, "IPAM");
 	size_t i;
 	json_t *pool;
 
 	*ret = (struct engine_network){.id = get_string(value, "Id"),
 				       .name = get_string(value, "Name"),
-				       .driver = get_string(value, "Driver")};
-	json_array_foreach (config, i, pool) {
+				       .driver = get_string(value, "Driver"),
+				       .ipam_driver = get_string(ipam, "Driver")};
+	json_array_foreach (json_object_get(ipam, "Config"), i, pool) {
+		struct cidr subnet;
+
 		if (ret->subnet_count < ENGINE_SUBNETS_MAX &&
-		    cidr_parse(get_string(pool, "Subnet"),
-			       &ret->subnets[ret->subnet_count]) == 0)
-			ret->subnet_count++;
+		    cidr_parse(get_string(pool, "Subnet"), &subnet) == 0 && subnet.prefix)
+			ret->subnets[ret->subnet_count++] = subnet;
 	}
 }
 
@@ -225,6 +228,9 @@ int engine_parse_networks(const char *text, size_t len,
 	if (!json_is_array(root))
 		return err_set(e, -EINVAL, "list of networks: %s",
 			       root ? "not a list" : je.text);
+	if (json_array_size(root) > ENGINE_NETWORKS_MAX)
+		return err_set(e, -E2BIG, "list of networks: %zu of them",
+			       json_array_size(root));
 	list = calloc(json_array_size(root) + 1, sizeof(*list));
 	if (!list)
 		return err_sys(e, -ENOMEM, "list of networks");

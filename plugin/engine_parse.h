@@ -73,7 +73,7 @@ int engine_parse_list(const char *text, size_t len, char (**ret_ids)[ENGINE_ID_S
 		      unsigned int *ret_count, struct err *e);
 
 /* Calls fn with the networks in the answer of GET /networks. -EINVAL: not such a list;
- * -ENOMEM. */
+ * -E2BIG: too many; -ENOMEM. */
 int engine_parse_networks(const char *text, size_t len,
 			  void (*fn)(void *ctx, const struct engine_network *list,
 				     unsigned int count),

@@ -6,6 +6,7 @@
 #include "driver/kern/ns.h"
 #include "lb/balancer.h"
 #include "plugin/base/clock.h"
+#include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 #include "plugin/call.h"
 #include "plugin/cli.h"
@@ -20,12 +21,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -40,7 +43,7 @@
 #define PULSE_LIMIT	     5 /* more than 45 s: then systemd may end us */
 #define SECOND_LOOK_SLACK_US 1000000
 #define DRAIN_POLL_US	     10000
-#define DRAIN_LIMIT_US	     9000000 /* Docker sends SIGKILL 10 s after SIGTERM */
+#define DRAIN_LIMIT_US	     8000000 /* Docker sends SIGKILL 10 s after SIGTERM */
 
 struct daemon {
 	struct config config;
@@ -60,7 +63,7 @@ struct daemon {
 	sd_event_source *second_look;
 	sd_event_source *drain;
 	uint64_t drain_end;
-	int state_dir; /* locked; -1: not yet */
+	int locks[3]; /* fds; -1: not taken yet */
 	int result;
 };
 
@@ -77,6 +80,17 @@ static void on_container(void *ctx, const struct engine_container *c)
 					 c->endpoints[i].network_name);
 }
 
+/* Our name is that of the plugin's socket; a managed plugin's has a tag. */
+static bool is_own_ipam(const struct daemon *d, const char *driver)
+{
+	const char *slash = strrchr(d->config.plugin_socket, '/');
+	const char *name = slash ? slash + 1 : d->config.plugin_socket;
+	size_t len = strcspn(name, ".");
+
+	return len && !strncmp(driver, name, len) &&
+	       (driver[len] == '\0' || driver[len] == ':');
+}
+
 static void on_networks(void *ctx, const struct engine_network *list, unsigned int count)
 {
 	struct daemon *d = ctx;
@@ -87,6 +101,8 @@ static void on_networks(void *ctx, const struct engine_network *list, unsigned i
 		const struct engine_network *n = &list[i];
 
 		control_set_network_name(d->control, n->id, n->name);
+		if (is_own_ipam(d, n->ipam_driver))
+			continue; /* it knows its pools better */
 		for (unsigned int k = 0; r == 0 && k < n->subnet_count; k++)
 			r = taken_add(&taken, &n->subnets[k], "network %.64s (%.20s)",
 				      n->name, n->driver);
@@ -396,20 +412,48 @@ static int make_dir(const char *path, mode_t mode, struct err *e)
 	return 0;
 }
 
-/* Two daemons would each take the other's addresses and rules for left-overs. */
-static int lock_state_dir(struct daemon *d, struct err *e)
+/* -EBUSY: another daemon has it. *ret is to stay open. */
+static int lock_folder(const char *what, const char *path, int *ret, struct err *e)
 {
-	const char *path = d->config.state_dir;
-
-	d->state_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (d->state_dir < 0)
-		return err_sys(e, -errno, "state folder %s", path);
-	if (flock(d->state_dir, LOCK_EX | LOCK_NB) == 0)
+	*ret = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*ret < 0)
+		return err_sys(e, -errno, "%s folder %s", what, path);
+	if (flock(*ret, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	if (errno == EWOULDBLOCK)
-		return err_set(e, -EBUSY, "state folder %s is in use by another fairlead",
-			       path);
-	return err_sys(e, -errno, "state folder %s: lock", path);
+		return err_set(e, -EBUSY, "%s folder %s is in use by another fairlead",
+			       what, path);
+	return err_sys(e, -errno, "%s folder %s: lock", what, path);
+}
+
+/* The rules of the host are in one table: a name that exists once in each network
+ * namespace stands for it. */
+static int lock_host(int *ret, struct err *e)
+{
+	static const struct sockaddr_un name = {.sun_family = AF_UNIX,
+						.sun_path = "\0fairlead"};
+
+	*ret = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (*ret < 0)
+		return err_sys(e, -errno, "socket");
+	if (bind(*ret, (const struct sockaddr *)&name,
+		 offsetof(struct sockaddr_un, sun_path) + sizeof("fairlead")) == 0)
+		return 0;
+	if (errno == EADDRINUSE)
+		return err_set(e, -EBUSY,
+			       "another fairlead serves this network namespace");
+	return err_sys(e, -errno, "name of this network namespace");
+}
+
+/* Two daemons would each take the other's addresses, sandboxes and rules for
+ * left-overs. */
+static int lock_all(struct daemon *d, struct err *e)
+{
+	int r = lock_folder("state", d->config.state_dir, &d->locks[0], e);
+
+	if (r == 0)
+		r = lock_folder("run", d->config.run_dir, &d->locks[1], e);
+	return r == 0 ? lock_host(&d->locks[2], e) : r;
 }
 
 /* A task takes about seven: its namespace, netlink sockets, sockets for its names. The
@@ -463,9 +507,9 @@ static int start(struct daemon *d, struct err *e)
 		.default_size6 = d->config.default_pools.v6.size,
 	};
 	if (r == 0)
-		r = lock_state_dir(d, e);
-	if (r == 0)
 		r = make_dir(d->config.run_dir, 0755, e);
+	if (r == 0)
+		r = lock_all(d, e);
 	if (r == 0)
 		r = ns_setup(d->config.run_dir, e);
 	if (r == 0)
@@ -507,13 +551,14 @@ static void stop(struct daemon *d)
 	sd_event_source_disable_unref(d->second_look);
 	sd_event_source_disable_unref(d->drain);
 	sd_event_unref(d->event);
-	if (d->state_dir >= 0)
-		(void)close(d->state_dir);
+	for (size_t i = 0; i < ARRAY_SIZE(d->locks); i++)
+		if (d->locks[i] >= 0)
+			(void)close(d->locks[i]);
 }
 
 static int serve(char *const *args)
 {
-	struct daemon d = {.state_dir = -1};
+	struct daemon d = {.locks = {-1, -1, -1}};
 	struct err e = {0};
 	sigset_t signals;
 	int r = config_load(args, environ, &d.config, &e);

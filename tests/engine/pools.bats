@@ -54,10 +54,29 @@ subnet_is() { [[ $(subnets "$1") == "$2 " ]]; }
 
 @test "nor a network of another driver that has no route here" {
 	docker network create -d ipvlan -o parent=vpn0 --subnet 10.128.0.0/22 other >/dev/null
-	net a
-	subnet_is a 10.128.4.0/24
-	docker network rm other a >/dev/null
-	wait_until 5 eval 'net b && subnet_is b 10.128.0.0/24 || { docker network rm b; false; }'
+	wait_until 5 chosen_is 10.128.4.0/24
+	docker network rm other >/dev/null
+	wait_until 5 chosen_is 10.128.0.0/24
+}
+
+chosen_is() { # chosen_is SUBNET: of a network that is made now
+	local rc=0
+	net now
+	subnet_is now "$1" || rc=1
+	docker network rm now >/dev/null
+	return "$rc"
+}
+
+@test "a pool that was released is free at once" {
+	local n
+	fairlead_stop
+	fairlead_start --default-pools 10.128.0.0/24:24
+	for n in 1 2 3 4 5 6; do
+		net again
+		docker network rm again >/dev/null
+	done
+	fairlead_stop
+	fairlead_start
 }
 
 @test "IPv6: routes are kept away from, too" {

@@ -151,11 +151,21 @@ is_named() { holds ".networks | any(.name == \"$1\")"; }
 	docker network rm empty >/dev/null
 }
 
-@test "a second fairlead with the same state is refused" {
-	run host "$FAIRLEAD" serve --state-dir /var/lib/fairlead --run-dir /run/second \
+second() { # second STATE RUN
+	host "$FAIRLEAD" serve --state-dir "$1" --run-dir "$2" \
 		--plugin-socket /run/second.sock --control-socket /run/second.control
-	[[ $status == 1 && $output == *"/var/lib/fairlead is in use by another fairlead"* ]]
+}
+
+@test "a second fairlead is refused: same state, same sandboxes, same host" {
+	status >"$BATS_TEST_TMPDIR/before" .networks
+	run second /var/lib/fairlead /run/second
+	[[ $status == 1 && $output == *"state folder /var/lib/fairlead is in use by another"* ]]
+	run second /run/second.state /run/fairlead
+	[[ $status == 1 && $output == *"run folder /run/fairlead is in use by another"* ]]
+	run second /run/second.state /run/second
+	[[ $status == 1 && $output == *"another fairlead serves this network namespace"* ]]
 	fairlead_answers
+	status .networks | diff "$BATS_TEST_TMPDIR/before" -
 }
 
 @test "rules that somebody removed are repaired, and that is counted" {

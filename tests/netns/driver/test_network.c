@@ -124,7 +124,8 @@ static void test_sysctls(void **state)
 		{true, "net/ipv4/ip_forward", "1", false},
 		{true, "net/ipv6/conf/all/forwarding", "1", false},
 		{true, "net/ipv6/conf/out0/accept_ra", "2", false},
-		{true, "net/ipv6/conf/lo/accept_ra", "0", false},
+		{true, "net/ipv6/conf/lo/accept_ra", "1", false},
+		{true, "net/ipv6/conf/" UPLINK "/accept_ra", "0", false},
 		{true, "net/ipv4/conf/" UPLINK "/route_localnet", "1", false},
 		{true, "net/ipv4/conf/out0/route_localnet", "0", false},
 	};
@@ -137,7 +138,7 @@ static void test_sysctls(void **state)
 	must(HOST, "echo 0 >/proc/sys/net/ipv4/ip_forward;"
 		   "echo 0 >/proc/sys/net/ipv6/conf/all/forwarding;"
 		   "echo 1 >/proc/sys/net/ipv6/conf/out0/accept_ra;"
-		   "echo 0 >/proc/sys/net/ipv6/conf/lo/accept_ra;"
+		   "echo 1 >/proc/sys/net/ipv6/conf/lo/accept_ra;"
 		   "echo 1 >/proc/sys/net/ipv4/conf/default/send_redirects");
 	sb = apply(&c);
 	own = ns_open_own(&fixture_err);

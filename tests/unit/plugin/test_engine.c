@@ -571,7 +571,7 @@ static void test_networks(void **state)
 
 	f->networks = "[{\"Id\":\"n1\",\"Name\":\"app\",\"Driver\":\"overlay\",\"IPAM\":"
 		      "{\"Config\":[{\"Subnet\":\"10.0.1.0/24\"},{\"Subnet\":7},{},"
-		      "{\"Subnet\":\"fd00::/64\"}]}},"
+		      "{\"Subnet\":\"0.0.0.0/0\"},{\"Subnet\":\"fd00::/64\"}]}},"
 		      "{\"Name\":\"no id\",\"IPAM\":{\"Config\":null}},7]";
 	start_synced(f, "");
 	wait_names(f, "n1 app overlay 10.0.1.0/24 fd00::/64;  no id ;   ; ");
