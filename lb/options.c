@@ -92,13 +92,31 @@ static const char *apply_mode(struct options *o, const char *value)
 	return NULL;
 }
 
+/* One address, or one of each family with a comma between them. */
 static const char *apply_vip(struct options *o, const char *value)
 {
-	struct addr a;
+	struct addr vip[VIP_FAMILY_COUNT] = {0};
 
-	if (addr_parse(value, &a) < 0)
-		return "must be an IPv4 or IPv6 address";
-	o->vip[a.family == AF_INET ? VIP_V4 : VIP_V6] = a;
+	do {
+		size_t len = strcspn(value, ",");
+		char text[ADDR_TEXT_SIZE];
+		struct addr *slot;
+		struct addr a;
+
+		if (str_printf(text, sizeof(text), "%.*s", (int)len, value) < 0 ||
+		    addr_parse(text, &a) < 0)
+			return "must be an IPv4 or IPv6 address, or one of each with a "
+			       "comma";
+		slot = &vip[a.family == AF_INET ? VIP_V4 : VIP_V6];
+		if (addr_is_set(slot))
+			return "has two addresses of one IP version";
+		*slot = a;
+		value += len;
+	} while (*value++ == ',');
+	for (unsigned int i = 0; i < VIP_FAMILY_COUNT; i++) {
+		if (addr_is_set(&vip[i]))
+			o->vip[i] = vip[i];
+	}
 	return NULL;
 }
 

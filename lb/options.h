@@ -61,7 +61,7 @@ struct options {
 	enum lb_scheduler scheduler;
 	char scheduler_wanted[OPTIONS_SCHEDULER_SIZE]; /* as written, fit to print */
 	bool dnsrr;
-	struct addr vip[VIP_FAMILY_COUNT];
+	struct addr vip[VIP_FAMILY_COUNT]; /* fixed one; family 0: any */
 };
 
 /* Never fails: what is wrong is added to errors. */

@@ -248,7 +248,8 @@ static const char *render(const struct options *o, char *buf, size_t size)
 	return buf;
 }
 
-#define PLAIN "rr(rr)  weight=1 drain=0"
+#define PLAIN  "rr(rr)  weight=1 drain=0"
+#define NO_VIP "must be an IPv4 or IPv6 address, or one of each with a comma"
 
 static void test_values(void **state)
 {
@@ -275,8 +276,22 @@ static void test_values(void **state)
 		{"mode", "dns", PLAIN, "must be vip or dnsrr"},
 		{"vip", "10.1.2.3", "rr(rr) 10.1.2.3  weight=1 drain=0", NULL},
 		{"vip", "fd00::5", "rr(rr) fd00::5 weight=1 drain=0", NULL},
-		{"vip", "10.1.2.3/24", PLAIN, "must be an IPv4 or IPv6 address"},
-		{"vip", "web", PLAIN, "must be an IPv4 or IPv6 address"},
+		{"vip", "10.1.2.3,fd00::5", "rr(rr) 10.1.2.3 fd00::5 weight=1 drain=0",
+		 NULL},
+		{"vip", "fd00::5,10.1.2.3", "rr(rr) 10.1.2.3 fd00::5 weight=1 drain=0",
+		 NULL},
+		{"vip", "10.1.2.3,10.1.2.4", PLAIN,
+		 "has two addresses of one IP version"},
+		{"vip", "10.1.2.3,fd00::5,fd00::5", PLAIN,
+		 "has two addresses of one IP version"},
+		{"vip", "10.1.2.3/24", PLAIN, NO_VIP},
+		{"vip", "10.1.2.3,", PLAIN, NO_VIP},
+		{"vip", ",10.1.2.3", PLAIN, NO_VIP},
+		{"vip", "10.1.2.3, fd00::5", PLAIN, NO_VIP},
+		{"vip", "web", PLAIN, NO_VIP},
+		{"vip", "", PLAIN, NO_VIP},
+		{"vip", "fd00:1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa", PLAIN,
+		 NO_VIP},
 		{"drain", "86400", "rr(rr)  weight=1 drain=86400", NULL},
 		{"drain", "86401", PLAIN, "must be a number of seconds from 0 to 86400"},
 		{"drain", "10s", PLAIN, "must be a number of seconds from 0 to 86400"},
