@@ -289,11 +289,17 @@ int model_service_add(struct model *m, struct model_network *n,
 
 void model_service_set_unused(struct model_service *s, uint64_t since)
 {
-	if (s->unused)
-		TAILQ_REMOVE(&s->network->unused, s, of_unused);
+	struct model_network *n = s->network;
+
+	if (s->unused) {
+		TAILQ_REMOVE(&n->unused, s, of_unused);
+		n->unused_count--;
+	}
 	s->unused = since;
-	if (s->unused)
-		TAILQ_INSERT_TAIL(&s->network->unused, s, of_unused);
+	if (s->unused) {
+		TAILQ_INSERT_TAIL(&n->unused, s, of_unused);
+		n->unused_count++;
+	}
 }
 
 void model_service_set_starved(struct model_service *s, bool starved)

@@ -44,7 +44,8 @@ struct model_network {
 	struct vip_pool pool[VIP_FAMILY_COUNT];
 	struct option_set options;
 	struct model_service_list services;
-	struct model_service_list unused;  /* those without backends, longest first */
+	struct model_service_list unused; /* those without backends, longest first */
+	unsigned int unused_count;
 	struct model_service_list starved; /* those that wait for a VIP */
 	struct model_endpoint_list endpoints;
 	unsigned int pending; /* enum model_pending, as in all of these */

@@ -703,3 +703,14 @@ void registry_list(struct registry *r, const char *network,
 {
 	lb_status_list(&r->model, network, fn, ctx);
 }
+
+int registry_vips(const struct registry *r, const char *network, int family,
+		  struct registry_vips *ret)
+{
+	const struct model_network *n = model_network_find(&r->model, network);
+
+	if (!n)
+		return -ENOENT;
+	lb_status_vips(n, family == AF_INET ? VIP_V4 : VIP_V6, ret);
+	return 0;
+}

@@ -157,6 +157,14 @@ int registry_container_event(struct registry *r, const char *container,
 uint64_t registry_deadline(const struct registry *r);
 int registry_expire(struct registry *r, uint64_t now_ms, struct err *e);
 
+/*
+ * Services without backends that a network remembers, with their VIPs: whichever comes
+ * again finds its address. With more of them the longest unused goes; so it does when its
+ * VIP is needed. Enough for every service of a large network to be made anew at once,
+ * and a bound for one where each run has another name.
+ */
+#define REGISTRY_KEPT_MAX 1024
+
 /* Calls fn for the view of every service: the kernel's and the DNS' first picture at
  * start. A service stays without backends while it has a VIP. */
 void registry_each_view(struct registry *r, void (*fn)(void *ctx, struct lb_view *v),
@@ -183,6 +191,18 @@ struct registry_service_info {
 	const struct registry_backend_info *backends;
 	unsigned int backend_count;
 };
+
+/* A VIP range and how full it is. */
+struct registry_vips {
+	struct cidr range; /* family 0: the network has none */
+	uint64_t capacity; /* addresses that services can get */
+	uint64_t used;	   /* of services with backends */
+	uint64_t kept;	   /* of names that are only remembered: free when needed */
+};
+
+/* family: AF_INET or AF_INET6. -ENOENT: no such network. */
+int registry_vips(const struct registry *r, const char *network, int family,
+		  struct registry_vips *ret);
 
 /* network NULL: of all. By network, project and name. */
 void registry_list(struct registry *r, const char *network,

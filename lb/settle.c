@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Membership and the properties of services. The newest backend decides for its
- * service: after an update of a Compose file it is the one that has the new labels.
+ * service: after an update of a Compose file it is the one that has the new labels. Only
+ * for a fixed VIP the first one does: an address must not move while others use it.
  */
 #include "lb/settle.h"
 
@@ -13,16 +14,22 @@
 #include "plugin/base/log.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+
+#define WHERE_SIZE	  96		       /* "net=... svc=..." */
+#define SERVICE_TEXT_SIZE (2UL * LB_NAME_SIZE) /* "name.project" */
+#define BACKEND_TEXT_SIZE (MODEL_CONTAINER_NAME + 16)
 
 /* --- endpoints --- */
 
+/* where: "net=... svc=..." */
 static void log_new(const struct texts *texts, const struct texts *before,
-		    const char *kind, const char *id)
+		    const char *where)
 {
 	for (unsigned int i = 0; i < texts->count; i++) {
 		if (!texts_has(before, texts->list[i]))
-			log_warning("%s %s=%.12s", texts->list[i], kind, id);
+			log_warning("%s %s", texts->list[i], where);
 	}
 }
 
@@ -36,8 +43,13 @@ static void parse(const struct settle_config *config, struct model_endpoint *ep)
 	struct texts errors = {0};
 
 	options_parse(&sources, &ep->parsed, &errors);
-	if (!config->quiet)
-		log_new(&errors, &ep->errors, "ep", ep->id);
+	if (!config->quiet) {
+		char where[WHERE_SIZE];
+
+		(void)snprintf(where, sizeof(where), "net=%.12s ep=%.12s",
+			       ep->network->id, ep->id);
+		log_new(&errors, &ep->errors, where);
+	}
 	texts_fini(&ep->errors);
 	ep->errors = errors;
 }
@@ -142,15 +154,17 @@ static void settle_scheduler(const struct settle_config *config, struct model_se
 	s->scheduler = scheduler;
 }
 
-/* A VIP of n came free, or (NULL) can be taken from a service that is unused now. */
+/* A VIP of n came free, or can be taken from a service that is unused now. */
 static void wake_starved(struct model *m, struct model_network *n, unsigned int family,
 			 const struct addr *freed)
 {
 	struct model_service *s;
 	bool taken = false;
 
+	if (!addr_is_set(freed))
+		return;
 	TAILQ_FOREACH (s, &n->starved, of_starved) {
-		if (freed && addr_equal(&s->refused[family], freed))
+		if (addr_equal(&s->refused[family], freed))
 			model_service_changed(m, s, MODEL_PENDING_SETTLE);
 		else if (s->hungry && !taken) {
 			model_service_changed(m, s, MODEL_PENDING_SETTLE);
@@ -170,36 +184,73 @@ static void give_vip(struct model *m, struct model_service *s, unsigned int fami
 	wake_starved(m, s->network, family, &vip);
 }
 
-/* Moves s to the address that its options ask for, or says why not. */
+/* A service without backends whose VIPs others need more. */
+static void forget_service(struct model *m, struct model_service *s)
+{
+	for (unsigned int i = 0; i < VIP_FAMILY_COUNT; i++)
+		give_vip(m, s, i);
+	model_service_del(m, s);
+}
+
+/* False, and said why, where the range does not allow it. */
+static bool check_fixed(struct model_service *s, const struct vip_pool *pool,
+			const struct addr *wish)
+{
+	char text[ADDR_TEXT_SIZE];
+	char range[CIDR_TEXT_SIZE];
+
+	(void)addr_format(wish, text);
+	(void)cidr_format(&pool->range, range);
+	if (!addr_is_set(&pool->range.addr))
+		texts_add(&s->errors, "VIP %s: the network has no VIP range for it",
+			  text);
+	else if (!cidr_contains(&pool->range, wish))
+		texts_add(&s->errors,
+			  "VIP %s: not in the network's VIP range %s (its option "
+			  "vip-range), as it must be",
+			  text, range);
+	else if (!vip_pool_usable(pool, wish))
+		texts_add(&s->errors,
+			  "VIP %s: first or last address of the VIP range %s, which are "
+			  "never given",
+			  text, range);
+	else
+		return true;
+	return false;
+}
+
+/* "name" or "name.project". */
+static const char *service_text(const struct model_service *s,
+				char buf[SERVICE_TEXT_SIZE])
+{
+	(void)snprintf(buf, SERVICE_TEXT_SIZE, "%s%s%s", s->key.name,
+		       s->key.project[0] ? "." : "", s->key.project); /* fits */
+	return buf;
+}
+
+/* Moves s to the address that its options ask for, or says why not. A name that is only
+ * remembered has no right against one that asks. */
 static int settle_fixed(struct model *m, struct model_service *s, unsigned int family,
 			const struct addr *wish)
 {
 	struct vip_pool *pool = &s->network->pool[family];
-	const struct model_service *owner = vip_pool_owner(pool, wish);
+	struct model_service *owner = vip_pool_owner(pool, wish);
 	char text[ADDR_TEXT_SIZE];
-	char range[CIDR_TEXT_SIZE];
+	char name[SERVICE_TEXT_SIZE];
+	char owner_name[SERVICE_TEXT_SIZE];
 	int r;
 
-	if (owner == s)
+	if (owner == s || !check_fixed(s, pool, wish))
 		return 0;
-	(void)addr_format(wish, text);
-	if (!addr_is_set(&pool->range.addr)) {
-		texts_add(&s->errors, "VIP %s: the network has no VIP range for it",
-			  text);
-		return 0;
-	}
-	if (!vip_pool_usable(pool, wish)) {
-		texts_add(&s->errors, "VIP %s: not an address for use of the range %s",
-			  text, cidr_format(&pool->range, range));
-		return 0;
-	}
-	if (owner) {
-		texts_add(&s->errors, "VIP %s: service %s%s%s has it", text,
-			  owner->key.name, owner->key.project[0] ? "." : "",
-			  owner->key.project);
+	if (owner && owner->count > 0) {
+		texts_add(&s->errors, "VIP %s: service %s asks for it, service %s has it",
+			  addr_format(wish, text), service_text(s, name),
+			  service_text(owner, owner_name));
 		s->refused[family] = *wish;
 		return 0;
 	}
+	if (owner)
+		forget_service(m, owner);
 	r = vip_pool_take(pool, wish, s);
 	if (r < 0)
 		return r;
@@ -216,9 +267,7 @@ static bool reclaim(struct model *m, struct model_network *n, unsigned int famil
 	TAILQ_FOREACH (s, &n->unused, of_unused) {
 		if (!vip_pool_usable(&n->pool[family], &s->vip[family]))
 			continue;
-		for (unsigned int i = 0; i < VIP_FAMILY_COUNT; i++)
-			give_vip(m, s, i);
-		model_service_del(m, s);
+		forget_service(m, s);
 		return true;
 	}
 	return false;
@@ -238,25 +287,90 @@ static int settle_chosen(struct model *m, struct model_service *s, unsigned int 
 	if (r != -ENOSPC)
 		return r;
 	s->hungry = true;
-	texts_add(&s->errors, "no VIP: the range %s is full",
-		  cidr_format(&pool->range, range));
+	texts_add(&s->errors,
+		  "no VIP: the range %s is full, services have all of its %llu addresses",
+		  cidr_format(&pool->range, range),
+		  (unsigned long long)vip_pool_capacity(pool));
 	return 0;
 }
 
-static int settle_vip(struct model *m, struct model_service *s, unsigned int family,
-		      const struct options *wish)
+/* The backend whose wish counts: one that asks for what the service has, else the oldest
+ * that asks for an address. NULL: none does. */
+static const struct model_endpoint *first_wish(const struct model_service *s,
+					       unsigned int family)
+{
+	const struct model_endpoint *first = NULL;
+	bool first_holds = false;
+
+	for (unsigned int i = 0; i < s->count; i++) {
+		const struct model_endpoint *ep = s->backends[i];
+		const struct addr *wish = &ep->parsed.vip[family];
+		bool holds = addr_equal(wish, &s->vip[family]);
+
+		if (!addr_is_set(wish))
+			continue;
+		if (first &&
+		    (holds == first_holds ? first->sequence < ep->sequence : first_holds))
+			continue;
+		first = ep;
+		first_holds = holds;
+	}
+	return first;
+}
+
+static const char *backend_text(const struct model_endpoint *ep,
+				char buf[BACKEND_TEXT_SIZE])
+{
+	if (ep->container && ep->container->name[0])
+		(void)snprintf(buf, BACKEND_TEXT_SIZE, "container %s",
+			       ep->container->name); /* fits */
+	else
+		(void)snprintf(buf, BACKEND_TEXT_SIZE, "endpoint %.12s", ep->id);
+	return buf;
+}
+
+/* Says which backends ask for another address than first. */
+static void note_disagreement(struct model_service *s, unsigned int family,
+			      const struct model_endpoint *first)
+{
+	char text[ADDR_TEXT_SIZE];
+	char first_text[ADDR_TEXT_SIZE];
+	char backend[BACKEND_TEXT_SIZE];
+	char first_backend[BACKEND_TEXT_SIZE];
+
+	for (unsigned int i = 0; i < s->count && s->errors.count < TEXTS_MAX; i++) {
+		const struct model_endpoint *ep = s->backends[i];
+		const struct addr *wish = &ep->parsed.vip[family];
+
+		if (!addr_is_set(wish) || addr_equal(wish, &first->parsed.vip[family]))
+			continue;
+		texts_add(&s->errors, "%s asks for VIP %s, but %s of %s counts",
+			  backend_text(ep, backend), addr_format(wish, text),
+			  addr_format(&first->parsed.vip[family], first_text),
+			  backend_text(first, first_backend));
+	}
+}
+
+static int settle_vip(struct model *m, struct model_service *s, unsigned int family)
 {
 	const struct vip_pool *pool = &s->network->pool[family];
+	const struct model_endpoint *first = first_wish(s, family);
 	char text[ADDR_TEXT_SIZE];
 	int r = 0;
 
 	if (s->dnsrr) {
+		if (first)
+			texts_add(&s->errors,
+				  "VIP %s: not given, the service has mode dnsrr",
+				  addr_format(&first->parsed.vip[family], text));
 		give_vip(m, s, family);
 		return 0;
 	}
-	if (wish && addr_is_set(&wish->vip[family]))
-		r = settle_fixed(m, s, family, &wish->vip[family]);
-	if (r == 0 && wish && !addr_is_set(&s->vip[family]))
+	if (first) {
+		r = settle_fixed(m, s, family, &first->parsed.vip[family]);
+		note_disagreement(s, family, first);
+	}
+	if (r == 0 && s->count > 0 && !addr_is_set(&s->vip[family]))
 		r = settle_chosen(m, s, family);
 	if (addr_is_set(&s->vip[family]) && !vip_pool_usable(pool, &s->vip[family]))
 		texts_add(&s->errors, "VIP %s is outside of the network's VIP range",
@@ -269,8 +383,7 @@ static bool has_vip(const struct model_service *s)
 	return addr_is_set(&s->vip[VIP_V4]) || addr_is_set(&s->vip[VIP_V6]);
 }
 
-static int settle_vips(struct model *m, struct model_service *s,
-		       const struct options *wish)
+static int settle_vips(struct model *m, struct model_service *s)
 {
 	const struct model_network *n = s->network;
 	int r;
@@ -278,9 +391,9 @@ static int settle_vips(struct model *m, struct model_service *s,
 	model_service_set_starved(s, false);
 	s->hungry = false;
 	memset(s->refused, 0, sizeof(s->refused));
-	r = settle_vip(m, s, VIP_V4, wish);
+	r = settle_vip(m, s, VIP_V4);
 	if (r == 0)
-		r = settle_vip(m, s, VIP_V6, wish);
+		r = settle_vip(m, s, VIP_V6);
 	model_service_set_starved(s, s->hungry || addr_is_set(&s->refused[VIP_V4]) ||
 					     addr_is_set(&s->refused[VIP_V6]));
 	if (!s->dnsrr && !has_vip(s) && !addr_is_set(&n->pool[VIP_V4].range.addr) &&
@@ -324,14 +437,14 @@ static int decide(struct model *m, const struct settle_config *config,
 	if (wish)
 		s->dnsrr = wish->dnsrr;
 	settle_scheduler(config, s, wish);
-	r = settle_vips(m, s, wish);
+	r = settle_vips(m, s);
 	if (s->count > LB_BACKENDS_MAX)
 		texts_add(&s->errors, "more than %u backends: the others get no traffic",
 			  LB_BACKENDS_MAX);
 	if (!wish && !s->unused) {
 		model_service_set_unused(s, ++m->sequence);
 		for (unsigned int i = 0; i < VIP_FAMILY_COUNT; i++)
-			wake_starved(m, s->network, i, NULL);
+			wake_starved(m, s->network, i, &s->vip[i]);
 	}
 	return r;
 }
@@ -346,8 +459,13 @@ static int settle_service(struct model *m, const struct settle_config *config,
 
 	s->errors = (struct texts){0};
 	r = decide(m, config, s);
-	if (!config->quiet)
-		log_new(&s->errors, &errors_before, "svc", s->key.name);
+	if (!config->quiet) {
+		char where[WHERE_SIZE];
+
+		(void)snprintf(where, sizeof(where), "net=%.12s svc=%s", s->key.network,
+			       s->key.name);
+		log_new(&s->errors, &errors_before, where);
+	}
 	texts_fini(&errors_before);
 	after = row_of(s);
 	if (!row_equal(&before, &after))
@@ -358,6 +476,10 @@ static int settle_service(struct model *m, const struct settle_config *config,
 		model_service_del(m, s);
 		return 0;
 	}
+	/* It is the last in the list, so it is not forgotten itself. */
+	while (after.unused && !before.unused &&
+	       s->network->unused_count > REGISTRY_KEPT_MAX)
+		forget_service(m, TAILQ_FIRST(&s->network->unused));
 	lb_view_put(s->next);
 	s->next = view_build(s);
 	return s->next ? 0 : -ENOMEM;

@@ -22,8 +22,10 @@ struct settle_config {
  * Decides for everything that waits for it (MODEL_PENDING_SETTLE). For an endpoint: reads
  * its options again and moves it to its service, which is made if need be. For a
  * service: sets its properties and builds its next view. One without backends stays
- * while it has a VIP; when a range is full, the longest unused service is removed for
- * its VIP. -ENOMEM: the rest still waits and may be tried again.
+ * while it has a VIP, so that its name keeps it: until a range is full or another service
+ * asks for this very address, or REGISTRY_KEPT_MAX others of its network became unused
+ * after it; the longest unused one goes first. -ENOMEM: the rest still waits and may be
+ * tried again.
  */
 int settle(struct model *m, const struct settle_config *config, struct err *e);
 

@@ -16,9 +16,7 @@
 
 static bool same_wish(const struct options *a, const struct options *b)
 {
-	return !strcmp(a->scheduler_wanted, b->scheduler_wanted) &&
-	       a->dnsrr == b->dnsrr && addr_equal(&a->vip[VIP_V4], &b->vip[VIP_V4]) &&
-	       addr_equal(&a->vip[VIP_V6], &b->vip[VIP_V6]);
+	return !strcmp(a->scheduler_wanted, b->scheduler_wanted) && a->dnsrr == b->dnsrr;
 }
 
 static bool backends_agree(const struct model_service *s)
@@ -36,8 +34,8 @@ static void collect_errors(const struct model_service *s, struct texts *errors)
 	if (view_fails_open(s))
 		texts_add(errors, "no backend is healthy: unhealthy ones get traffic");
 	if (!backends_agree(s))
-		texts_add(errors, "backends have different options fairlead.scheduler, "
-				  "mode or vip: those of the newest count");
+		texts_add(errors, "backends have different options fairlead.scheduler or "
+				  "mode: those of the newest count");
 	for (unsigned int i = 0; i < s->count; i++)
 		texts_add_all(errors, &s->backends[i]->errors);
 }
@@ -118,4 +116,17 @@ void lb_status_list(const struct model *m, const char *network,
 	qsort(list, count, sizeof(struct model_service *), compare);
 	for (unsigned int i = 0; i < count; i++)
 		describe(list[i], fn, ctx);
+}
+
+void lb_status_vips(const struct model_network *n, enum vip_family family,
+		    struct registry_vips *ret)
+{
+	const struct vip_pool *pool = &n->pool[family];
+	const struct model_service *s;
+
+	*ret = (struct registry_vips){.range = pool->range,
+				      .capacity = vip_pool_capacity(pool)};
+	TAILQ_FOREACH (s, &n->unused, of_unused)
+		ret->kept += vip_pool_usable(pool, &s->vip[family]);
+	ret->used = pool->used - ret->kept;
 }

@@ -12,4 +12,7 @@ void lb_status_list(const struct model *m, const char *network,
 		    void (*fn)(void *ctx, const struct registry_service_info *info),
 		    void *ctx);
 
+void lb_status_vips(const struct model_network *n, enum vip_family family,
+		    struct registry_vips *ret);
+
 #endif

@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 #define TEXTS_MAX	 32  /* further ones are dropped */
-#define TEXTS_TEXT_SIZE	 256 /* longer ones are cut */
+#define TEXTS_TEXT_SIZE	 384 /* two services with their projects fit; longer are cut */
 #define TEXTS_CLEAN_SIZE 72  /* enough to know foreign text again */
 
 struct texts {

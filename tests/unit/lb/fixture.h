@@ -502,4 +502,40 @@ static inline void assert_no_error(struct fixture *f, const char *network,
 	assert_string_equal(l.errors, "");
 }
 
+/* --- a network with a service --- */
+
+#define NET "net1"
+#define WEB "com.docker.compose.service=web com.docker.compose.project=shop"
+
+/* One network, and n backends e1.. of the Compose service shop/web. */
+static inline struct fixture *with_web(void **state, unsigned int n)
+{
+	struct fixture *f = *state;
+	char id[16];
+	char addr[32];
+
+	add_network(f, NET, "10.1.0.192/26", NULL);
+	for (unsigned int i = 1; i <= n; i++) {
+		(void)snprintf(id, sizeof(id), "e%u", i);
+		(void)snprintf(addr, sizeof(addr), "10.1.0.%u", i + 1);
+		add_endpoint(f, NET, id, addr, NULL);
+		run(f, id, WEB);
+	}
+	return f;
+}
+
+static inline const struct lb_view *web(struct fixture *f)
+{
+	return view(f, NET, "shop", "web");
+}
+
+/* Endpoint id names its service with the driver option. */
+static inline void add_named(struct fixture *f, const char *id)
+{
+	char options[96];
+
+	(void)snprintf(options, sizeof(options), "fairlead.service=%s", id);
+	add_endpoint(f, NET, id, "10.1.0.2", options);
+}
+
 #endif
