@@ -14,10 +14,9 @@
 
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
+#include "plugin/cli_text.h"
 
-#define COLUMNS	      100
 #define ID_SHOWN      12
-#define ITEM_SIZE     512
 #define TABLE_INDENT  6
 #define CONTAINER_MIN 9 /* "CONTAINER" */
 /* All of a row but the container's name and the address, see print_row. */
@@ -33,55 +32,22 @@ struct line {
 	bool empty; /* no item yet */
 };
 
-/* Copies text without control characters; "?" stands for them. */
-static const char *clean(const char *text, char *buf, size_t size)
-{
-	size_t n = 0;
-
-	for (; *text && n + 1 < size; text++) {
-		unsigned char c = (unsigned char)*text;
-		/* U+0080 to U+009F are control characters too */
-		bool c1 = c == 0xc2 && (unsigned char)text[1] < 0xa0;
-
-		buf[n++] = (char)(c < ' ' || c == 127 || c1 ? '?' : *text);
-		if (c1 && text[1])
-			text++;
-	}
-	buf[n] = '\0';
-	return buf;
-}
-
-/* Characters of UTF-8 text: all bytes but the following ones. */
-static unsigned int width(const char *text)
-{
-	unsigned int n = 0;
-
-	for (; *text; text++)
-		n += ((unsigned char)*text & 0xc0) != 0x80;
-	return n;
-}
-
-static void spaces(FILE *out, unsigned int count)
-{
-	(void)fprintf(out, "%*s", (int)count, "");
-}
-
 static void line_begin(struct line *l, FILE *out, unsigned int first, unsigned int indent)
 {
-	spaces(out, first);
+	cli_text_spaces(out, first);
 	*l = (struct line){.out = out, .indent = indent, .column = first, .empty = true};
 }
 
 static void line_put(struct line *l, const char *text, unsigned int gap)
 {
-	unsigned int len = width(text);
+	unsigned int len = cli_text_width(text);
 
-	if (!l->empty && l->column + gap + len > COLUMNS) {
+	if (!l->empty && l->column + gap + len > CLI_TEXT_COLUMNS) {
 		(void)fputc('\n', l->out);
-		spaces(l->out, l->indent);
+		cli_text_spaces(l->out, l->indent);
 		l->column = l->indent;
 	} else if (!l->empty) {
-		spaces(l->out, gap);
+		cli_text_spaces(l->out, gap);
 		l->column += gap;
 	}
 	(void)fputs(text, l->out);
@@ -93,14 +59,14 @@ static void line_item(struct line *l, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 static void line_item(struct line *l, const char *fmt, ...)
 {
-	char text[ITEM_SIZE];
-	char cleaned[ITEM_SIZE];
+	char text[CLI_TEXT_SIZE];
+	char cleaned[CLI_TEXT_SIZE];
 	va_list ap;
 
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap); /* cut off is fine */
 	va_end(ap);
-	line_put(l, clean(text, cleaned, sizeof(cleaned)), 2);
+	line_put(l, cli_text_clean(text, cleaned, sizeof(cleaned)), 2);
 }
 
 static void line_end(struct line *l)
@@ -112,12 +78,12 @@ static void line_end(struct line *l)
 static void print_words(FILE *out, unsigned int first, unsigned int indent,
 			const char *text)
 {
-	char copy[ITEM_SIZE];
+	char copy[CLI_TEXT_SIZE];
 	char *rest = copy;
 	struct line l;
 	char *word;
 
-	(void)clean(text, copy, sizeof(copy));
+	(void)cli_text_clean(text, copy, sizeof(copy));
 	line_begin(&l, out, first, indent);
 	while ((word = strsep(&rest, " ")))
 		if (*word)
@@ -138,7 +104,7 @@ static void print_errors(FILE *out, unsigned int first, const json_t *errors)
 	json_t *value;
 
 	json_array_foreach (errors, i, value) {
-		char text[ITEM_SIZE];
+		char text[CLI_TEXT_SIZE];
 
 		(void)snprintf(text, sizeof(text), "! %s",
 			       json_string_value(value) ? json_string_value(value) : "?");
@@ -206,26 +172,6 @@ struct columns {
 	unsigned int container;
 };
 
-/* text in a column of this many characters; what is too long ends in "~". */
-static void cell(FILE *out, const char *text, unsigned int size)
-{
-	char buf[ITEM_SIZE];
-	unsigned int left = size;
-	const char *p = clean(text, buf, sizeof(buf));
-	bool cut = width(buf) > size;
-
-	for (; *p && (left > (cut ? 1U : 0U) || ((unsigned char)*p & 0xc0) == 0x80);
-	     p++) {
-		left -= ((unsigned char)*p & 0xc0) != 0x80;
-		(void)fputc(*p, out);
-	}
-	if (cut) {
-		(void)fputc('~', out);
-		left--;
-	}
-	spaces(out, left + 2);
-}
-
 static void cell_number(FILE *out, const json_t *value, unsigned int size)
 {
 	char text[24] = "-";
@@ -233,31 +179,31 @@ static void cell_number(FILE *out, const json_t *value, unsigned int size)
 	if (json_is_integer(value))
 		(void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT,
 			       json_integer_value(value)); /* fits */
-	cell(out, text, size);
+	cli_text_cell(out, text, size);
 }
 
 static void print_row(FILE *out, const struct columns *cols, const json_t *backend)
 {
 	const json_t *addresses = json_object_get(backend, "address");
-	char buf[ITEM_SIZE];
+	char buf[CLI_TEXT_SIZE];
 	size_t i;
 	json_t *value;
 
-	spaces(out, TABLE_INDENT);
-	cell(out, get_text(backend, "container"), cols->container);
+	cli_text_spaces(out, TABLE_INDENT);
+	cli_text_cell(out, get_text(backend, "container"), cols->container);
 	(void)snprintf(buf, sizeof(buf), "%.*s", ID_SHOWN, get_text(backend, "endpoint"));
-	cell(out, buf, ID_SHOWN);
+	cli_text_cell(out, buf, ID_SHOWN);
 	cell_number(out, json_object_get(backend, "weight"), 6);
-	cell(out, get_text(backend, "state"), 9);
+	cli_text_cell(out, get_text(backend, "state"), 9);
 	cell_number(out, json_object_get(backend, "connections"), 5);
 	json_array_foreach (addresses, i, value) {
 		const char *text = json_string_value(value);
 
 		if (i > 0) { /* further addresses below the first */
 			(void)fputc('\n', out);
-			spaces(out, ROW_FIXED + cols->container);
+			cli_text_spaces(out, ROW_FIXED + cols->container);
 		}
-		(void)fputs(text ? clean(text, buf, sizeof(buf)) : "?", out);
+		(void)fputs(text ? cli_text_clean(text, buf, sizeof(buf)) : "?", out);
 	}
 	if (json_array_size(addresses) == 0)
 		(void)fputc('-', out);
@@ -275,18 +221,20 @@ static void measure(const json_t *backends, struct columns *ret)
 	json_t *value;
 
 	json_array_foreach (backends, i, backend) {
-		unsigned int w = width(get_text(backend, "container"));
+		unsigned int w = cli_text_width(get_text(backend, "container"));
 
 		name = w > name ? w : name;
 		json_array_foreach (json_object_get(backend, "address"), k, value) {
-			w = json_is_string(value) ? width(json_string_value(value)) : 1;
+			w = json_is_string(value)
+				    ? cli_text_width(json_string_value(value))
+				    : 1;
 			address = w > address ? w : address;
 		}
 	}
-	if (address > COLUMNS - ROW_FIXED - CONTAINER_MIN)
-		address = COLUMNS - ROW_FIXED - CONTAINER_MIN;
-	if (name > COLUMNS - ROW_FIXED - address)
-		name = COLUMNS - ROW_FIXED - address;
+	if (address > CLI_TEXT_COLUMNS - ROW_FIXED - CONTAINER_MIN)
+		address = CLI_TEXT_COLUMNS - ROW_FIXED - CONTAINER_MIN;
+	if (name > CLI_TEXT_COLUMNS - ROW_FIXED - address)
+		name = CLI_TEXT_COLUMNS - ROW_FIXED - address;
 	ret->container = name;
 }
 
@@ -297,17 +245,17 @@ static void print_backends(FILE *out, const json_t *backends)
 	json_t *backend;
 
 	if (json_array_size(backends) == 0) {
-		spaces(out, TABLE_INDENT);
+		cli_text_spaces(out, TABLE_INDENT);
 		(void)fputs("no backends\n", out);
 		return;
 	}
 	measure(backends, &cols);
-	spaces(out, TABLE_INDENT);
-	cell(out, "CONTAINER", cols.container);
-	cell(out, "ENDPOINT", ID_SHOWN);
-	cell(out, "WEIGHT", 6);
-	cell(out, "STATE", 9);
-	cell(out, "CONNS", 5);
+	cli_text_spaces(out, TABLE_INDENT);
+	cli_text_cell(out, "CONTAINER", cols.container);
+	cli_text_cell(out, "ENDPOINT", ID_SHOWN);
+	cli_text_cell(out, "WEIGHT", 6);
+	cli_text_cell(out, "STATE", 9);
+	cli_text_cell(out, "CONNS", 5);
 	(void)fputs("ADDRESS\n", out);
 	json_array_foreach (backends, i, backend)
 		print_row(out, &cols, backend);
@@ -364,7 +312,7 @@ static void print_network(FILE *out, const json_t *network)
 		line_item(&l, "sandbox ok");
 	line_end(&l);
 	if (*sandbox && strcmp(sandbox, "ok") != 0) {
-		char text[ITEM_SIZE];
+		char text[CLI_TEXT_SIZE];
 
 		(void)snprintf(text, sizeof(text), "! sandbox: %s", sandbox);
 		print_words(out, 2, 4, text);
