@@ -611,6 +611,31 @@ int ipam_vip_range_set(struct ipam *m, const char *space, const struct cidr *poo
 	return 0;
 }
 
+static struct ipam_pool_info info_of(const struct ipam_pool *pool)
+{
+	return (struct ipam_pool_info){
+		.id = pool->id,
+		.pool = pool->shape.pool,
+		.vip_range = pool->shape.vip,
+		.capacity = pool_capacity(&pool->shape),
+		.used = pool->used,
+	};
+}
+
+int ipam_pool_find(struct ipam *m, const char *id, struct ipam_pool_info *ret)
+{
+	const struct ipam_pool *pool;
+	int r = refresh(m, NULL);
+
+	if (r < 0)
+		return r;
+	pool = ipam_table_find(&m->table, id);
+	if (!pool)
+		return -ENOENT;
+	*ret = info_of(pool);
+	return 0;
+}
+
 void ipam_pool_list(struct ipam *m,
 		    void (*fn)(void *ctx, const struct ipam_pool_info *info), void *ctx)
 {
@@ -621,13 +646,7 @@ void ipam_pool_list(struct ipam *m,
 		return;
 	ipam_table_sort(&m->table);
 	HASH_ITER (by_id, m->table.by_id, pool, next) {
-		struct ipam_pool_info info = {
-			.id = pool->id,
-			.pool = pool->shape.pool,
-			.vip_range = pool->shape.vip,
-			.capacity = pool_capacity(&pool->shape),
-			.used = pool->used,
-		};
+		struct ipam_pool_info info = info_of(pool);
 
 		fn(ctx, &info);
 	}

@@ -123,6 +123,8 @@ struct ipam_pool_info {
 	uint64_t used;
 };
 
+/* One pool by its id; its texts live until the pool goes. -ENOENT. */
+int ipam_pool_find(struct ipam *m, const char *id, struct ipam_pool_info *ret);
 /* Calls fn for every pool, in order of id. */
 void ipam_pool_list(struct ipam *m,
 		    void (*fn)(void *ctx, const struct ipam_pool_info *info), void *ctx);
