@@ -618,20 +618,28 @@ static void call_free(struct call *c)
 	free(c);
 }
 
+static void count(const struct call *c, enum metrics_result result, uint64_t us)
+{
+	metrics_count_call(c->calls->metrics, method_name(c), result, us);
+}
+
 /* Thread: loop. The last stop of every call. */
 static void call_answer(struct call *c)
 {
+	uint64_t us = clock_us() - c->since_us;
 	char *text;
 	size_t len;
 
-	log_debug("%s took us=%" PRIu64, method_name(c), clock_us() - c->since_us);
+	log_debug("%s took us=%" PRIu64, method_name(c), us);
 	if (c->job.err.code < 0) {
+		count(c, METRICS_RESULT_REFUSED, us);
 		log_info("%s refused err=\"%s\"", method_name(c), c->job.err.text);
 		http_reply_error(c->rq, 200, c->job.err.text);
 		call_free(c);
 		return;
 	}
 	text = c->method->encode ? c->method->encode(c, &len) : api_encode_empty(&len);
+	count(c, text ? METRICS_RESULT_OK : METRICS_RESULT_FAILED, us);
 	if (text)
 		http_reply(c->rq, 200, JSON_TYPE, text, len);
 	else
@@ -755,9 +763,12 @@ static void go_store(struct call *c)
 	c->job.done = done_store;
 	if (node_post_store(c->calls->node, &c->job) < 0) {
 		http_reply_error(c->rq, 503, "too many requests are waiting");
+		count(c, METRICS_RESULT_BUSY, 0);
 		call_free(c);
 	}
 }
+
+_Static_assert(ARRAY_SIZE(methods) <= METRICS_METHODS_MAX, "each method is counted");
 
 static const struct method *find_method(const char *path)
 {
@@ -811,6 +822,9 @@ void call_handle(void *ctx, struct http_request *rq)
 	if (m->decode && m->decode(c, body, len, &e) < 0) {
 		log_warning("%s", e.text);
 		http_reply_error(rq, e.code == -ENOMEM ? 500 : 400, e.text);
+		count(c,
+		      e.code == -ENOMEM ? METRICS_RESULT_FAILED : METRICS_RESULT_INVALID,
+		      0);
 		free(c); /* decode left nothing */
 		return;
 	}

@@ -9,6 +9,7 @@
  * Thread: loop.
  */
 #include "plugin/http.h"
+#include "plugin/metrics.h"
 #include "plugin/node.h"
 #include "plugin/taken.h"
 
@@ -23,6 +24,7 @@ struct calls {
 	/* The driver was (re)registered: dockerd has started or connected. */
 	void (*registered)(void *ctx);
 	void *ctx;
+	struct metrics *metrics; /* counts the calls; borrowed, may be NULL */
 };
 
 /* An http_handler; ctx is a struct calls. */

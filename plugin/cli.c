@@ -24,7 +24,16 @@ struct body {
 	size_t size;
 };
 
-struct status_options {
+/* A command that shows a page of the daemon. */
+struct page {
+	const char *command;
+	const char *url;
+	const char *usage;
+	/* Prints what the daemon answers with as text. */
+	int (*print)(const char *json, size_t len, FILE *out, struct err *e);
+};
+
+struct page_options {
 	const char *socket; /* NULL: from the settings */
 	char *config[3];    /* "--config" FILE NULL, for config_load */
 	bool json;
@@ -36,19 +45,38 @@ static const char usage_text[] =
 	"Commands:\n"
 	"  serve      run the daemon; see fairlead serve --help\n"
 	"  status     show networks, services and backends; see fairlead status --help\n"
+	"  pools      show address pools and how full they are; see fairlead pools "
+	"--help\n"
 	"  version    show the version\n"
 	"  help       this text\n\n"
 	"Exit status: 0 done, 1 failed, 2 bad command line, 3 the daemon does not run.\n"
 	"See fairlead(8) and fairlead.conf(5).\n";
 
-static const char status_usage_text[] =
-	"Usage: fairlead status [--json] [--control-socket PATH] [--config FILE]\n\n"
-	"Shows the state of the running daemon.\n\n"
-	"  --json                 the daemon's answer as it is\n"
-	"  --control-socket PATH  socket of the daemon (default: as in the settings)\n"
-	"  --config FILE          file with the settings (default: " CONFIG_FILE_DEFAULT
-	")\n"
-	"  -h, --help             this text\n";
+#define PAGE_OPTIONS                                                                     \
+	"  --json                 the daemon's answer as it is\n"                        \
+	"  --control-socket PATH  socket of the daemon (default: as in the settings)\n"  \
+	"  --config FILE          file with the settings (default: " CONFIG_FILE_DEFAULT \
+	")\n"                                                                            \
+	"  -h, --help             this text\n"
+
+static const struct page status_page = {
+	.command = "status",
+	.url = "http://localhost/v1/status",
+	.usage = "Usage: fairlead status [--json] [--control-socket PATH] "
+		 "[--config FILE]\n\n"
+		 "Shows the state of the running daemon.\n\n" PAGE_OPTIONS,
+	.print = cli_status_print,
+};
+
+static const struct page pools_page = {
+	.command = "pools",
+	.url = "http://localhost/v1/pools",
+	.usage = "Usage: fairlead pools [--json] [--control-socket PATH] "
+		 "[--config FILE]\n\n"
+		 "Shows the address pools of the running daemon and their VIP "
+		 "ranges.\n\n" PAGE_OPTIONS,
+	.print = cli_pools_print,
+};
 
 static size_t on_body(char *data, size_t one, size_t size, void *ctx)
 {
@@ -132,13 +160,6 @@ static int fail(const struct err *e)
 	return e->code == -ECONNREFUSED ? CLI_EXIT_NOT_RUNNING : CLI_EXIT_FAILURE;
 }
 
-static int usage_error(const char *text, const char *arg, const char *command)
-{
-	(void)fprintf(stderr, "fairlead: %s %s\nTry: fairlead %s--help\n", text, arg,
-		      command);
-	return CLI_EXIT_USAGE;
-}
-
 /* The value of "--name value" or "--name=value" at args[*i], which moves on; NULL: it is
  * another argument, or the value is missing. */
 static char *flag_value(char **args, int *i, const char *name)
@@ -163,14 +184,23 @@ static int print(const char *text)
 	return fail(&e);
 }
 
+static int page_usage_error(const struct page *page, const char *arg)
+{
+	(void)fprintf(
+		stderr,
+		"fairlead: %s: bad or incomplete option %s\nTry: fairlead %s --help\n",
+		page->command, arg, page->command);
+	return CLI_EXIT_USAGE;
+}
+
 /* -1: go on, else an exit status. */
-static int read_options(char **args, struct status_options *o)
+static int read_options(const struct page *page, char **args, struct page_options *o)
 {
 	for (int i = 0; args[i]; i++) {
 		char *value;
 
 		if (!strcmp(args[i], "--help") || !strcmp(args[i], "-h"))
-			return print(status_usage_text);
+			return print(page->usage);
 		if (!strcmp(args[i], "--json")) {
 			o->json = true;
 		} else if ((value = flag_value(args, &i, "--control-socket"))) {
@@ -179,21 +209,20 @@ static int read_options(char **args, struct status_options *o)
 			o->config[0] = (char *)"--config";
 			o->config[1] = value;
 		} else {
-			return usage_error("status: bad or incomplete option", args[i],
-					   "status ");
+			return page_usage_error(page, args[i]);
 		}
 	}
 	return -1;
 }
 
-static int status_command(char **args)
+static int show_page(const struct page *page, char **args)
 {
-	struct status_options o = {0};
+	struct page_options o = {0};
 	auto_free char *data = NULL;
 	struct body body = {0};
 	struct config config;
 	struct err e = {0};
-	int r = read_options(args, &o);
+	int r = read_options(page, args, &o);
 
 	if (r >= 0)
 		return r;
@@ -203,15 +232,25 @@ static int status_command(char **args)
 			return fail(&e);
 		o.socket = config.control_socket;
 	}
-	r = control_get(o.socket, "http://localhost/v1/status", &body, &e);
+	r = control_get(o.socket, page->url, &body, &e);
 	data = body.data;
 	if (!r && o.json &&
 	    (fputs(data ? data : "", stdout) < 0 || fputc('\n', stdout) < 0 ||
 	     fflush(stdout)))
 		r = err_sys(&e, -errno, "output");
 	else if (!r && !o.json)
-		r = cli_status_print(data ? data : "", body.size, stdout, &e);
+		r = page->print(data ? data : "", body.size, stdout, &e);
 	return r < 0 ? fail(&e) : CLI_EXIT_OK;
+}
+
+static int status_command(char **args)
+{
+	return show_page(&status_page, args);
+}
+
+static int pools_command(char **args)
+{
+	return show_page(&pools_page, args);
 }
 
 static int version_command(char **args)
@@ -232,10 +271,10 @@ int cli_main(int argc, char **argv)
 		const char *name;
 		int (*run)(char **args);
 	} commands[] = {
-		{"status", status_command},	{"version", version_command},
-		{"--version", version_command}, {"-V", version_command},
-		{"help", help_command},		{"--help", help_command},
-		{"-h", help_command},
+		{"status", status_command},   {"pools", pools_command},
+		{"version", version_command}, {"--version", version_command},
+		{"-V", version_command},      {"help", help_command},
+		{"--help", help_command},     {"-h", help_command},
 	};
 
 	if (argc < 2) {
@@ -245,5 +284,7 @@ int cli_main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (!strcmp(argv[1], commands[i].name))
 			return commands[i].run(argv + 2);
-	return usage_error("unknown command", argv[1], "");
+	(void)fprintf(stderr, "fairlead: unknown command %s\nTry: fairlead --help\n",
+		      argv[1]);
+	return CLI_EXIT_USAGE;
 }

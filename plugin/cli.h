@@ -27,5 +27,7 @@ int cli_main(int argc, char **argv);
  * in it is left out. -EINVAL: it is not a JSON object; -EIO: out cannot be written.
  */
 int cli_status_print(const char *json, size_t len, FILE *out, struct err *e);
+/* The same for GET /v1/pools: one line for each pool. */
+int cli_pools_print(const char *json, size_t len, FILE *out, struct err *e);
 
 #endif

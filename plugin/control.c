@@ -4,7 +4,7 @@
  * wanted, the kernel worker adds what it finds, the loop sends it. It belongs to one
  * thread at a time.
  */
-#include "plugin/control.h"
+#include "plugin/control_internal.h"
 
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
@@ -18,24 +18,6 @@
 #include "plugin/base/log.h"
 
 #define NAMES_MAX 4096 /* between two looks at the status; the oldest go first */
-
-struct network_name {
-	UT_hash_handle hh;
-	uint64_t told; /* the order of being told */
-	char id[NETWORK_ID_SIZE];
-	char name[128];
-};
-
-struct control {
-	struct control_config config;
-	bool ready;
-	bool connected;
-	bool synced;
-	char engine_version[16];
-	char engine_text[256];
-	struct network_name *names; /* also of networks that are not ours, or gone */
-	uint64_t told;
-};
 
 int control_new(const struct control_config *config, struct control **ret, struct err *e)
 {
@@ -102,6 +84,15 @@ void control_set_network_name(struct control *c, const char *id, const char *nam
 	}
 	n->told = ++c->told;
 	(void)snprintf(n->name, sizeof(n->name), "%s", name);
+}
+
+const char *control_network_name(void *ctx, const char *id)
+{
+	const struct control *c = ctx;
+	const struct network_name *n;
+
+	HASH_FIND_STR(c->names, id, n);
+	return n ? n->name : "";
 }
 
 /* --- the status ------------------------------------------------------------------------
@@ -357,8 +348,7 @@ static void write_names(const struct status *s)
 	json_array_foreach (s->networks, i, network) {
 		const char *id = json_string_value(json_object_get(network, "id"));
 
-		HASH_FIND_STR(c->names, id, n);
-		set_text(network, "name", n ? n->name : "");
+		set_text(network, "name", control_network_name(c, id));
 		(void)json_object_set_new(known, id, json_true());
 	}
 	HASH_ITER (hh, c->names, n, next) {
@@ -492,11 +482,16 @@ void control_handle(void *ctx, struct http_request *rq)
 		http_reply_error(rq, 405, "GET is the only method here");
 	else if (!strcmp(path, "/v1/status"))
 		status_start(c, rq);
+	else if (!strcmp(path, "/v1/pools"))
+		control_pools(c, rq);
+	else if (!strcmp(path, "/metrics"))
+		control_metrics(c, rq);
 	else if (!strcmp(path, "/healthz"))
 		reply_text(rq, 200, "ok\n");
 	else if (!strcmp(path, "/readyz"))
 		reply_text(rq, c->ready ? 200 : 503, c->ready ? "ready\n" : "starting\n");
 	else
 		http_reply_error(rq, 404,
-				 "no such page: try /v1/status, /healthz or /readyz");
+				 "no such page: try /v1/status, /v1/pools, /metrics, "
+				 "/healthz or /readyz");
 }

@@ -2,13 +2,15 @@
 #ifndef PLUGIN_CONTROL_H
 #define PLUGIN_CONTROL_H
 /*
- * The admin socket: GET /v1/status, /healthz and /readyz. The status is put together by
- * the store worker (what shall be) and the kernel worker (what is). Thread: loop.
+ * The admin socket: GET /v1/status, /v1/pools, /metrics, /healthz and /readyz. The status
+ * is put together by the store worker (what shall be) and the kernel worker (what is).
+ * Thread: loop.
  */
 #include <stdbool.h>
 
 #include "plugin/base/map.h"
 #include "plugin/http.h"
+#include "plugin/metrics.h"
 #include "plugin/node.h"
 
 struct control;
@@ -17,6 +19,7 @@ struct control_config {
 	struct node *node;
 	const char *balancer;	  /* name of the one in use; borrowed */
 	const char *balancer_why; /* why this one, "" if it was asked for; borrowed */
+	const struct metrics *metrics; /* counters for /metrics; borrowed */
 };
 
 int control_new(const struct control_config *config, struct control **ret, struct err *e);

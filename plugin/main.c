@@ -54,6 +54,7 @@ struct daemon {
 	struct ipam_config ipam;
 	struct taken networks; /* all of Docker's, as told last */
 	struct calls calls;
+	struct metrics metrics;
 	struct discovery discovery;
 	struct control *control;
 	struct engine *engine;
@@ -522,7 +523,7 @@ static int start(struct daemon *d, struct err *e)
 		r = start_node(d, e);
 	if (r == 0) {
 		const struct control_config config = {d->node, d->balancer->name,
-						      d->balancer_why};
+						      d->balancer_why, &d->metrics};
 
 		d->calls.node = d->node;
 		d->calls.scope =
@@ -531,6 +532,7 @@ static int start(struct daemon *d, struct err *e)
 		d->calls.networks = &d->networks;
 		d->calls.registered = on_registered;
 		d->calls.ctx = d;
+		d->calls.metrics = &d->metrics;
 		r = control_new(&config, &d->control, e);
 	}
 	if (r == 0)

@@ -39,7 +39,7 @@ allow lb/dns 'lb/types.h' 'driver/kern/*' 'plugin/base/*'
 allow plugin 'plugin/base/*' 'driver/*' 'driver/kern/*' 'ipam/*' 'lb/*' 'lb/dns/*'
 
 owner 'microhttpd\.h' 'plugin/http\.c'
-owner 'jansson\.h' 'plugin/(api_[a-z]+|engine[a-z_]*|control|cli[a-z_]*)\.c'
+owner 'jansson\.h' 'plugin/(api_[a-z]+|engine[a-z_]*|control[a-z_]*|cli[a-z_]*)\.c'
 owner 'sqlite3\.h' 'plugin/base/db\.c'
 owner 'libnftnl/|libmnl/' 'driver/kern/nft[a-z_]*\.[ch]'
 owner 'netlink/route/' 'driver/kern/link[a-z_]*\.[ch]'

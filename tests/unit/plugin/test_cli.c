@@ -256,6 +256,7 @@ static void daemon_start(struct daemon *d, const char *answer)
 
 	(void)str_copy(sa.sun_path, sizeof(sa.sun_path), d->path);
 	d->answer = answer;
+	memset(d->request, 0, sizeof(d->request));
 	d->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_true(d->fd >= 0);
 	assert_return_code(bind(d->fd, (struct sockaddr *)&sa, sizeof(sa)), errno);
@@ -317,15 +318,21 @@ static void run(struct result *r, char *const *args)
 	run_to(r, args, memfd_create("out", MFD_CLOEXEC));
 }
 
-static void ask(struct daemon *d, struct result *r, const char *answer,
-		const char *option)
+static void ask_for(struct daemon *d, struct result *r, const char *command,
+		    const char *answer, const char *option)
 {
-	char *const args[] = {(char *)"status", (char *)"--control-socket", d->path,
+	char *const args[] = {(char *)command, (char *)"--control-socket", d->path,
 			      (char *)option, NULL};
 
 	daemon_start(d, answer);
 	run(r, args);
 	daemon_stop(d);
+}
+
+static void ask(struct daemon *d, struct result *r, const char *answer,
+		const char *option)
+{
+	ask_for(d, r, "status", answer, option);
 }
 
 #define OK_HEAD "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
@@ -352,6 +359,22 @@ static void test_status_json(void **state)
 	assert_string_equal(r.out, "{\"version\": \"9.9\"}\n");
 }
 
+static void test_pools(void **state)
+{
+	struct daemon *d = *state;
+	struct result r;
+
+	ask_for(d, &r, "pools", OK_HEAD "{\"pools\":[]}", NULL);
+	assert_int_equal(r.status, CLI_EXIT_OK);
+	assert_string_equal(r.out, "no pools\n");
+	assert_string_equal(r.err, "");
+	assert_true(str_has_prefix(d->request, "GET /v1/pools HTTP/1.1\r\n"));
+	ask_for(d, &r, "pools", OK_HEAD "{\"pools\":[]}", "--json");
+	assert_string_equal(r.out, "{\"pools\":[]}\n");
+	ask_for(d, &r, "pools", OK_HEAD "7", NULL);
+	assert_int_equal(r.status, CLI_EXIT_FAILURE);
+}
+
 static void test_bad_answers(void **state)
 {
 	static const struct {
@@ -369,7 +392,6 @@ static void test_bad_answers(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct result r;
 
-		memset(d->request, 0, sizeof(d->request));
 		ask(d, &r, cases[i].answer, NULL);
 		assert_int_equal(r.status, CLI_EXIT_FAILURE);
 		assert_string_equal(r.out, "");
@@ -458,6 +480,12 @@ static void test_command_lines(void **state)
 		 CLI_EXIT_USAGE,
 		 "",
 		 "fairlead: status: bad"},
+		{{"pools", "--help"}, CLI_EXIT_OK, "Usage: fairlead pools [--json]", ""},
+		{{"pools", "--xml"},
+		 CLI_EXIT_USAGE,
+		 "",
+		 "fairlead: pools: bad or incomplete option --xml\n"
+		 "Try: fairlead pools --help\n"},
 		{{"status", "web"}, CLI_EXIT_USAGE, "", "fairlead: status: bad or inc"},
 	};
 
@@ -521,6 +549,7 @@ int main(void)
 		cmocka_unit_test(test_full_disk),
 		TEST(test_status),
 		TEST(test_status_json),
+		TEST(test_pools),
 		TEST(test_bad_answers),
 		TEST(test_no_daemon),
 		TEST(test_socket_from_settings),
