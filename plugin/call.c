@@ -465,8 +465,11 @@ static int decode_pool_release(struct call *c, const char *body, size_t len,
 
 static int store_pool_release(struct call *c, struct err *e)
 {
-	return ipam_pool_release(desired_ipam(store_of(c)), c->in.pool_release.pool_id,
-				 e);
+	const char *id = c->in.pool_release.pool_id;
+	int r = ipam_pool_release(desired_ipam(store_of(c)), id, e);
+
+	desired_pool_used(store_of(c), id);
+	return r;
 }
 
 static int decode_address_request(struct call *c, const char *body, size_t len,
@@ -489,7 +492,10 @@ static int store_address_request(struct call *c, struct err *e)
 						.serial = in->serial,
 						.owner = in->owner};
 
-	return ipam_address_request(desired_ipam(store_of(c)), &rq, &c->out.address, e);
+	int r = ipam_address_request(desired_ipam(store_of(c)), &rq, &c->out.address, e);
+
+	desired_pool_used(store_of(c), in->pool_id);
+	return r;
 }
 
 static char *encode_address(struct call *c, size_t *ret_len)
@@ -505,9 +511,12 @@ static int decode_address_release(struct call *c, const char *body, size_t len,
 
 static int store_address_release(struct call *c, struct err *e)
 {
-	return ipam_address_release(desired_ipam(store_of(c)),
-				    c->in.address_release.pool_id,
-				    c->in.address_release.address, e);
+	const struct api_address_release *in = &c->in.address_release;
+	int r = ipam_address_release(desired_ipam(store_of(c)), in->pool_id, in->address,
+				     e);
+
+	desired_pool_used(store_of(c), in->pool_id);
+	return r;
 }
 
 /* --- registration ----------------------------------------------------------------------

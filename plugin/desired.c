@@ -437,6 +437,7 @@ void desired_free(struct desired *d)
 	ports_free(d->loaded_ports);
 	ports_free(d->ports);
 	forget_all(d);
+	pool_alarm_fini(&d->alarms);
 	registry_free(d->registry);
 	driver_store_free(d->store);
 	ipam_free(d->ipam);

@@ -78,6 +78,10 @@ int desired_attempt_end(struct desired *d, int result, struct err *e);
 struct ipam *desired_ipam(struct desired *d);
 struct registry *desired_registry(struct desired *d);
 
+/* An address of the pool was leased or given back, or the pool was: warns when it runs
+ * full, see plugin/pool_alarm.h. */
+void desired_pool_used(struct desired *d, const char *pool_id);
+
 #define DESIRED_GHOST_NETWORKS_MAX NETWORK_SUBNETS_MAX
 
 struct desired_network {

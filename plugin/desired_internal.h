@@ -9,6 +9,7 @@
 #include "plugin/desired.h"
 
 #include "plugin/base/map.h"
+#include "plugin/pool_alarm.h"
 
 /* An endpoint's place in the look-up by address: ghosts are found by it. */
 struct holder {
@@ -28,6 +29,7 @@ struct desired {
 	struct store_network *networks;
 	struct store_endpoint *endpoints;
 	struct holder *holders;
+	struct pool_alarm *alarms;
 	struct change_list changes; /* of the batch */
 	bool untold;		    /* there was no memory for a change */
 	bool dirty; /* an attempt has changed memory, perhaps without its rows */
