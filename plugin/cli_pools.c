@@ -58,20 +58,18 @@ static void put_text(char cell[CELL_SIZE], const char *text)
 
 static void put_number(char cell[CELL_SIZE], const json_t *value)
 {
-	json_int_t number = json_integer_value(value);
+	double number = json_number_value(value);
 
-	if (!json_is_integer(value))
+	if (!json_is_number(value))
 		put_text(cell, "");
-	else if ((double)number >= LARGE)
-		(void)snprintf(cell, CELL_SIZE, "%.1e", (double)number);
 	else
-		(void)snprintf(cell, CELL_SIZE, "%" JSON_INTEGER_FORMAT, number);
+		(void)snprintf(cell, CELL_SIZE, number < LARGE ? "%.0f" : "%.1e", number);
 }
 
 static void put_use(char cell[CELL_SIZE], const json_t *pool)
 {
-	double capacity = (double)json_integer_value(json_object_get(pool, "capacity"));
-	double used = (double)json_integer_value(json_object_get(pool, "used"));
+	double capacity = json_number_value(json_object_get(pool, "capacity"));
+	double used = json_number_value(json_object_get(pool, "used"));
 
 	if (capacity > 0)
 		(void)snprintf(cell, CELL_SIZE, "%.0f%%", 100.0 * used / capacity);

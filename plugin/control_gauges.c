@@ -99,11 +99,12 @@ static void look_start(struct control *c, struct http_request *rq,
 
 /* --- /v1/pools --------------------------------------------------------------------- */
 
+/* JSON has no integers of 64 bits without a sign: the largest are a little off. */
 static void set_number(json_t *object, const char *key, uint64_t value)
 {
-	json_int_t number = value < INT64_MAX ? (json_int_t)value : INT64_MAX;
-
-	(void)json_object_set_new(object, key, json_integer(number));
+	(void)json_object_set_new(object, key,
+				  value <= INT64_MAX ? json_integer((json_int_t)value)
+						     : json_real((double)value));
 }
 
 static void set_text(json_t *object, const char *key, const char *text)
