@@ -402,6 +402,8 @@ static int open_all(struct desired *d, struct err *e)
 		d->ports = ports_new(&ports);
 		r = d->ports ? load(d, e) : err_sys(e, -ENOMEM, "ports");
 	}
+	if (r == -EUCLEAN && e && !strstr(e->text, path))
+		return err_wrap(e, r, "%s", path); /* rows that make no sense */
 	if (r == 0) {
 		registry_each_view(d->registry, on_view, d);
 		ports_replace(d->ports, TAKE(d->loaded_ports));

@@ -5,6 +5,7 @@
  */
 #include "plugin/base/db.h"
 
+#include "plugin/base/db_file.h"
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
@@ -14,6 +15,7 @@
 #include <string.h>
 
 struct db {
+	char *path;
 	sqlite3 *sqlite;
 	bool in_transaction; /* between db_begin and its end */
 	/*
@@ -56,10 +58,28 @@ static int to_errno(int code)
 	}
 }
 
-static int db_err(sqlite3 *sqlite, int code, struct err *e, const char *what)
+/* What the system said, where SQLite's own text hides it: "unable to open ...". It
+ * remembers that of failures to open, read and write only (3.40). */
+static const char *system_text(sqlite3 *sqlite, int code)
 {
-	return err_set(e, to_errno(code), "%s: %s", what,
-		       sqlite ? sqlite3_errmsg(sqlite) : sqlite3_errstr(code));
+	int error = 0;
+
+	if ((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR)
+		error = sqlite ? sqlite3_system_errno(sqlite) : 0;
+	else if ((code & 0xff) == SQLITE_FULL)
+		error = ENOSPC;
+	return error ? strerrordesc_np(error) : NULL;
+}
+
+/* what may be NULL. */
+static int db_err(const struct db *db, int code, struct err *e, const char *what)
+{
+	const char *text = db->sqlite ? sqlite3_errmsg(db->sqlite) : sqlite3_errstr(code);
+	const char *cause = system_text(db->sqlite, code);
+
+	return err_set(e, to_errno(code), "database %s: %s%s%s%s%s%s", db->path,
+		       what ? what : "", what ? ": " : "", text, cause ? " (" : "",
+		       cause ? cause : "", cause ? ")" : "");
 }
 
 /* After a statement that failed: notes the end of the transaction. */
@@ -71,7 +91,9 @@ static void note_lost(struct db *db, int code)
 
 static int check_lost(const struct db *db, struct err *e)
 {
-	return db->lost ? err_sys(e, db->lost, "database: the transaction is lost") : 0;
+	return db->lost ? err_sys(e, db->lost, "database %s: the transaction is lost",
+				  db->path)
+			: 0;
 }
 
 static int exec(struct db *db, const char *sql, struct err *e)
@@ -80,7 +102,7 @@ static int exec(struct db *db, const char *sql, struct err *e)
 
 	if (code == SQLITE_OK)
 		return 0;
-	(void)db_err(db->sqlite, code, e, sql);
+	(void)db_err(db, code, e, sql);
 	note_lost(db, code);
 	return to_errno(code);
 }
@@ -95,12 +117,12 @@ static int query_text(struct db *db, const char *sql, char *buf, size_t size,
 	int r = 0;
 
 	if (code != SQLITE_OK)
-		return db_err(db->sqlite, code, e, sql);
+		return db_err(db, code, e, sql);
 	code = sqlite3_step(st);
 	if (code == SQLITE_ROW)
 		(void)snprintf(buf, size, "%s", (const char *)sqlite3_column_text(st, 0));
 	else
-		r = db_err(db->sqlite, code, e, sql);
+		r = db_err(db, code, e, sql);
 	(void)sqlite3_finalize(st); /* repeats the error of step */
 	return r;
 }
@@ -114,7 +136,7 @@ static int set_pragma(struct db *db, const char *set, const char *get, const cha
 	if (r == 0)
 		r = query_text(db, get, have, sizeof(have), e);
 	if (r == 0 && strcmp(have, want))
-		r = err_set(e, -EIO, "%s: got %s", set, have);
+		r = err_set(e, -EIO, "database %s: %s: got %s", db->path, set, have);
 	return r;
 }
 
@@ -125,11 +147,42 @@ static int check_sound(struct db *db, struct err *e)
 	int r = query_text(db, "PRAGMA quick_check(1)", text, sizeof(text), e);
 
 	if (r == 0 && strcmp(text, "ok"))
-		r = err_set(e, -EUCLEAN, "is damaged: %s", text);
+		r = err_set(e, -EUCLEAN, "database %s: %s", db->path, text);
 	return r;
 }
 
-static int setup(struct db *db, bool memory, struct err *e)
+/*
+ * Nobody can tell what a damaged file has forgotten, and an empty one in its place would
+ * forget addresses that containers use: the file stays, and a human decides.
+ */
+static int keep_damaged(const char *path, struct err *e)
+{
+	struct err why = *e;
+	struct err trouble = {0};
+	const char *text = why.text;
+	char name[64];
+	size_t skip = strlen("database ") + strlen(path) + 2; /* see db_err */
+
+	if (strlen(text) > skip)
+		text += skip;
+	if (db_file_keep(path, name, sizeof(name), &trouble) < 0)
+		return err_set(
+			e, why.code,
+			"database %s is damaged (no copy: %.80s): not started, an "
+			"empty one would give addresses twice; see fairlead(8): %s",
+			path, trouble.text, text);
+	return err_set(e, why.code,
+		       "database %s is damaged (copy: %s): not started, an empty one "
+		       "would give addresses twice; see fairlead(8): %s",
+		       path, name, text);
+}
+
+static bool is_memory(const char *path)
+{
+	return !strcmp(path, ":memory:");
+}
+
+static int setup(struct db *db, struct err *e)
 {
 	static const struct {
 		const char *set;
@@ -141,11 +194,9 @@ static int setup(struct db *db, bool memory, struct err *e)
 		{"PRAGMA foreign_keys=ON", "PRAGMA foreign_keys", "1"},
 		{"PRAGMA busy_timeout=5000", "PRAGMA busy_timeout", "5000"},
 	};
-	int r = check_sound(db, e);
+	int r = set_pragma(db, "PRAGMA journal_mode=WAL", "PRAGMA journal_mode",
+			   is_memory(db->path) ? "memory" : "wal", e);
 
-	if (r == 0)
-		r = set_pragma(db, "PRAGMA journal_mode=WAL", "PRAGMA journal_mode",
-			       memory ? "memory" : "wal", e);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(pragmas); i++)
 		r = set_pragma(db, pragmas[i].set, pragmas[i].get, pragmas[i].want, e);
 	if (r == 0)
@@ -156,30 +207,57 @@ static int setup(struct db *db, bool memory, struct err *e)
 	return r;
 }
 
+/* Opens and looks; until all is well the end of the connection changes no file. */
+static int open_sound(struct db *db, struct err *e)
+{
+	int code = sqlite3_open_v2(db->path, &db->sqlite,
+				   SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+					   SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+				   NULL);
+	int r;
+
+	if (code != SQLITE_OK)
+		return db_err(db, code, e, NULL);
+	if (sqlite3_db_readonly(db->sqlite, "main") == 1) /* else each request fails */
+		return err_set(e, -EROFS, "database %s: the file is readonly", db->path);
+	(void)sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	r = check_sound(db, e);
+	if (r == 0)
+		(void)sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0,
+					NULL);
+	return r;
+}
+
 int db_open(const char *path, struct db **ret, struct err *e)
 {
 	struct db *db = calloc(1, sizeof(*db));
-	int code;
+	struct err why = {0};
 	int r;
 
-	if (!db)
-		return err_sys(e, -ENOMEM, "%s", path);
-	code = sqlite3_open_v2(path, &db->sqlite,
-			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
-				       SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-			       NULL);
-	if (code != SQLITE_OK) {
-		r = db_err(db->sqlite, code, e, path);
+	if (db)
+		db->path = strdup(path);
+	if (!db || !db->path) {
+		free(db);
+		return err_sys(e, -ENOMEM, "database %s", path);
+	}
+	r = is_memory(path) ? 0 : db_file_check(path, e);
+	if (r < 0) {
 		db_close(db);
 		return r;
 	}
-	r = setup(db, !strcmp(path, ":memory:"), e);
-	if (r < 0) {
-		db_close(db);
-		return err_wrap(e, r, "database %s", path);
+	r = open_sound(db, &why);
+	if (r == 0)
+		r = setup(db, &why);
+	if (r == 0) {
+		*ret = db;
+		return 0;
 	}
-	*ret = db;
-	return 0;
+	db_close(db);
+	if (r == -EUCLEAN)
+		(void)keep_damaged(path, &why);
+	if (e)
+		*e = why;
+	return r;
 }
 
 void db_close(struct db *db)
@@ -187,6 +265,7 @@ void db_close(struct db *db)
 	if (!db)
 		return;
 	(void)sqlite3_close_v2(db->sqlite); /* never refuses */
+	free(db->path);
 	free(db);
 }
 
@@ -233,9 +312,9 @@ int db_migrate(struct db *db, const struct db_schema *schema, struct err *e)
 
 	if (r == 0 && version > schema->count)
 		r = err_set(e, -EUCLEAN,
-			    "tables of %s have version %u, this program knows %u: "
-			    "the database is of a newer fairlead",
-			    schema->name, version, schema->count);
+			    "database %s is of a newer fairlead: tables of %s have "
+			    "version %u, this program knows %u",
+			    db->path, schema->name, version, schema->count);
 	for (unsigned int i = version; r == 0 && i < schema->count; i++)
 		r = migrate_step(db, schema, i, e);
 	return r;
@@ -312,7 +391,7 @@ int db_prepare(struct db *db, const char *const *sql, unsigned int count,
 					  SQLITE_PREPARE_PERSISTENT, &stmts[i]->sqlite,
 					  NULL);
 		if (code != SQLITE_OK)
-			r = db_err(db->sqlite, code, e, sql[i]);
+			r = db_err(db, code, e, sql[i]);
 	}
 	if (r < 0)
 		db_finalize(stmts, count);
@@ -365,7 +444,8 @@ int db_step(struct db_stmt *st, struct err *e)
 	int code = st->bind_error;
 
 	if (code != SQLITE_OK) /* the connection may have another error by now */
-		return db_err(NULL, code, e, "database: parameter");
+		return err_set(e, to_errno(code), "database %s: parameter: %s",
+			       st->db->path, sqlite3_errstr(code));
 	if (st->db->lost && !sqlite3_stmt_readonly(st->sqlite))
 		return check_lost(st->db, e);
 	code = sqlite3_step(st->sqlite);
@@ -373,7 +453,7 @@ int db_step(struct db_stmt *st, struct err *e)
 		return 1;
 	if (code == SQLITE_DONE)
 		return 0;
-	(void)db_err(st->db->sqlite, code, e, "database");
+	(void)db_err(st->db, code, e, NULL);
 	note_lost(st->db, code);
 	return to_errno(code);
 }
@@ -441,7 +521,7 @@ int db_col_blob(struct db_stmt *st, int column, void *dst, size_t size)
 int db_col_copy(struct db_stmt *st, int column, char *dst, size_t size, struct err *e)
 {
 	if (str_copy(dst, size, db_col_text(st, column)) < 0)
-		return err_set(e, -EUCLEAN, "database: column %d has a text too long",
-			       column);
+		return err_set(e, -EUCLEAN, "database %s: column %d has a text too long",
+			       st->db->path, column);
 	return 0;
 }

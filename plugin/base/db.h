@@ -29,7 +29,9 @@ struct db_schema {
 /*
  * Opens (or makes) the database with WAL, synchronous=FULL, foreign keys, and
  * reads the settings back. path ":memory:" is allowed for tests. -EUCLEAN: the
- * file is not a sound database.
+ * file is not a sound database (or only its log is there); it is left as it is, and a
+ * copy is made (db_file.h). -EROFS, -EACCES: it cannot be written. All errors name the
+ * path, also those of the functions below.
  */
 int db_open(const char *path, struct db **ret, struct err *e);
 void db_close(struct db *db);

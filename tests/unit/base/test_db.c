@@ -6,15 +6,18 @@
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -34,17 +37,32 @@ static int make_dir(void **state)
 	return 0;
 }
 
+/* Calls fn with the name of each file in dir. */
+static void each_file(void (*fn)(const char *name))
+{
+	DIR *d = opendir(dir);
+	const struct dirent *entry;
+
+	assert_non_null(d);
+	while ((entry = readdir(d)))
+		if (entry->d_name[0] != '.')
+			fn(entry->d_name);
+	(void)closedir(d);
+}
+
+static void remove_file(const char *name)
+{
+	char file[352];
+
+	(void)snprintf(file, sizeof(file), "%s/%s", dir, name);
+	(void)unlink(file);
+}
+
 static int remove_dir(void **state)
 {
-	static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
-	char name[128];
-
 	(void)state;
 	(void)chmod(dir, 0700);
-	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
-		(void)snprintf(name, sizeof(name), "%s%s", path, ends[i]);
-		(void)unlink(name);
-	}
+	each_file(remove_file);
 	return rmdir(dir);
 }
 
@@ -572,6 +590,73 @@ static void write_file(const void *data, size_t size, off_t at)
 	(void)close(fd);
 }
 
+/* All of a file; the caller frees it. */
+static char *read_file(const char *file, size_t *ret_size)
+{
+	struct stat st;
+	int fd = open(file, O_RDONLY | O_CLOEXEC);
+	char *data;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	*ret_size = (size_t)st.st_size;
+	data = malloc(*ret_size + 1);
+	assert_non_null(data);
+	assert_int_equal(read(fd, data, *ret_size), st.st_size);
+	(void)close(fd);
+	return data;
+}
+
+static void assert_same_files(const char *a, const char *b)
+{
+	size_t size_a;
+	size_t size_b;
+	auto_free char *data_a = read_file(a, &size_a);
+	auto_free char *data_b = read_file(b, &size_b);
+
+	assert_int_equal(size_a, size_b);
+	assert_memory_equal(data_a, data_b, size_a);
+}
+
+static char copy_name[352]; /* of the copy, with its folder */
+static unsigned int copy_count;
+
+static void note_copy(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (!strstr(name, ".corrupt-") || !strcmp(name + len - 4, "-wal"))
+		return;
+	copy_count++;
+	(void)snprintf(copy_name, sizeof(copy_name), "%s/%s", dir, name);
+}
+
+/* Refused, again and again, with one copy, and nothing is changed. */
+static void assert_refused_and_kept(const char *text)
+{
+	char before[128];
+	char command[300];
+
+	(void)snprintf(before, sizeof(before), "%s/before", dir);
+	(void)snprintf(command, sizeof(command), "cp %s %s", path, before);
+	assert_int_equal(system(command), 0);
+	for (int i = 0; i < 2; i++) {
+		struct db *db = NULL;
+
+		assert_error(db_open(path, &db, e), -EUCLEAN);
+		assert_null(db);
+		assert_text(path);
+		assert_text(text);
+		assert_text("twice");
+		copy_count = 0;
+		each_file(note_copy);
+		assert_int_equal(copy_count, 1);
+		assert_text(strrchr(copy_name, '/') + 1);
+		assert_same_files(copy_name, before);
+		assert_same_files(path, before);
+	}
+}
+
 static void test_no_database(void **state)
 {
 	static char text[8192];
@@ -580,10 +665,7 @@ static void test_no_database(void **state)
 	(void)state;
 	memset(text, 'x', sizeof(text));
 	write_file(text, sizeof(text), 0);
-	assert_error(db_open(path, &db, e), -EUCLEAN);
-	assert_null(db);
-	assert_text(path);
-	assert_text("not a database");
+	assert_refused_and_kept("not a database");
 	assert_int_equal(truncate(path, 0), 0); /* an empty file is a new one */
 	db = open_db(path);
 	db_close(db);
@@ -603,10 +685,7 @@ static void test_damaged(void **state)
 	db_close(db);
 	memset(rubbish, 0x5a, sizeof(rubbish));
 	write_file(rubbish, sizeof(rubbish), 4 * (off_t)sizeof(rubbish));
-	db = NULL;
-	assert_error(db_open(path, &db, e), -EUCLEAN);
-	assert_null(db);
-	assert_text(path);
+	assert_refused_and_kept("is damaged");
 }
 
 static void test_truncated(void **state)
@@ -619,9 +698,92 @@ static void test_truncated(void **state)
 	assert_ok(db_commit(db, e));
 	db_close(db);
 	assert_int_equal(truncate(path, 3 * 4096), 0);
-	db = NULL;
+	assert_refused_and_kept("malformed");
+}
+
+/* Where the copy cannot be made, that is said, and no half of one is left. */
+static void test_no_copy(void **state)
+{
+	const struct rlimit small = {1000, RLIM_INFINITY};
+	struct rlimit before;
+	static char text[8192];
+	struct db *db = NULL;
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	write_file(text, sizeof(text), 0);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
 	assert_error(db_open(path, &db, e), -EUCLEAN);
-	assert_null(db);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_text("no copy");
+	assert_text("File too large");
+	assert_text("twice");
+	copy_count = 0;
+	each_file(note_copy);
+	assert_int_equal(copy_count, 0);
+	assert_refused_and_kept("not a database");
+}
+
+/* A page is bad, and changes are still in the log: neither is touched. */
+static void test_damaged_with_log(void **state)
+{
+	struct db *db = open_items(path);
+	char rubbish[4096];
+	char command[600];
+	char wal[360];
+	char wal_before[128];
+
+	(void)state;
+	assert_ok(db_begin(db, e));
+	add_items(db, 1, 500);
+	assert_ok(db_commit(db, e));
+	db_close(db); /* all is in the file now */
+	db = open_items(path);
+	add_items(db, 501, 1);
+	/* What a killed process leaves, taken while it is open. */
+	(void)snprintf(command, sizeof(command), "cp %s %s/a; cp %s-wal %s/a-wal", path,
+		       dir, path, dir);
+	assert_int_equal(system(command), 0);
+	db_close(db);
+	(void)snprintf(command, sizeof(command),
+		       "cd %s; mv a fairlead.db; mv a-wal %s-wal", dir, path);
+	assert_int_equal(system(command), 0);
+	memset(rubbish, 0x5a, sizeof(rubbish));
+	write_file(rubbish, sizeof(rubbish), 4 * (off_t)sizeof(rubbish));
+	(void)snprintf(wal, sizeof(wal), "%s-wal", path);
+	(void)snprintf(wal_before, sizeof(wal_before), "%s/wal-before", dir);
+	(void)snprintf(command, sizeof(command), "cp %s %s", wal, wal_before);
+	assert_int_equal(system(command), 0);
+	assert_refused_and_kept("is damaged");
+	assert_same_files(wal, wal_before);
+	(void)snprintf(wal, sizeof(wal), "%s-wal", copy_name);
+	assert_same_files(wal, wal_before);
+}
+
+/* SQLite would delete a log whose database is empty or missing. */
+static void test_log_alone(void **state)
+{
+	char wal[128];
+	struct db *db = NULL;
+	struct stat st;
+
+	(void)state;
+	(void)snprintf(wal, sizeof(wal), "%s-wal", path);
+	db_close(open_items(path));
+	assert_int_equal(rename(path, wal), 0);
+	assert_error(db_open(path, &db, e), -EUCLEAN);
+	assert_text("is missing");
+	assert_text(wal);
+	assert_int_equal(stat(path, &st), -1);
+	write_file("", 0, 0);
+	assert_error(db_open(path, &db, e), -EUCLEAN);
+	assert_text("is empty");
+	assert_int_equal(stat(wal, &st), 0);
+	assert_true(st.st_size > 0);
+	assert_int_equal(truncate(wal, 0), 0); /* an empty one is nothing */
+	db_close(open_items(path));
 }
 
 static void test_bad_places(void **state)
@@ -634,6 +796,7 @@ static void test_bad_places(void **state)
 	assert_error(db_open(missing, &db, e), -EIO);
 	assert_text(missing);
 	assert_text("unable to open");
+	assert_text("No such file or directory");
 	assert_error(db_open(dir, &db, e), -EIO);
 	assert_text(dir);
 	assert_null(db);
@@ -657,9 +820,20 @@ static void test_read_only(void **state)
 	r = db_open(path, &db, &e);
 	if (root)
 		assert_int_equal(seteuid(0), 0);
-	assert_int_equal(r, -EROFS);
-	assert_int_equal(e.code, -EROFS);
+	assert_int_equal(r, -EACCES);
+	assert_int_equal(e.code, -EACCES);
 	assert_non_null(strstr(e.text, path));
+	assert_null(db);
+	/* The file alone: its folder would do. */
+	assert_int_equal(chmod(dir, 0777), 0);
+	if (root)
+		assert_int_equal(seteuid(NOBODY), 0);
+	r = db_open(path, &db, &e);
+	if (root)
+		assert_int_equal(seteuid(0), 0);
+	assert_int_equal(r, -EROFS);
+	assert_non_null(strstr(e.text, path));
+	assert_non_null(strstr(e.text, "readonly"));
 	assert_null(db);
 }
 
@@ -701,6 +875,9 @@ int main(void)
 		with_dir(test_no_database),
 		with_dir(test_damaged),
 		with_dir(test_truncated),
+		with_dir(test_no_copy),
+		with_dir(test_damaged_with_log),
+		with_dir(test_log_alone),
 		with_dir(test_bad_places),
 		with_dir(test_read_only),
 		with_dir(test_busy),
