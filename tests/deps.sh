@@ -15,7 +15,7 @@ declare -A PACKAGES=(
 		iptables conntrack curl dnsutils jq procps util-linux man-db"
 	[engine]="docker.io docker-compose containerd runc bats busybox-static iproute2
 		iputils-ping nftables iptables conntrack curl dnsutils jq procps
-		util-linux libc6-dev gcc wrk"
+		util-linux libc6-dev gcc wrk sqlite3 libsqlite3-dev"
 	[lab]="qemu-system-x86 erofs-utils kmod cpio lz4 zstd xz-utils gcc
 		libc6-dev iproute2 curl socat busybox-static jq util-linux"
 	[demo]="docker.io containerd runc busybox-static iproute2 nftables
