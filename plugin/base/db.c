@@ -9,14 +9,40 @@
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
+#define LOG_MODULE "db"
+#include "plugin/base/log.h"
+
+/* The frame of each batch and job: parsed once. */
+enum frame {
+	FRAME_BEGIN,
+	FRAME_COMMIT,
+	FRAME_ROLLBACK,
+	FRAME_SAVEPOINT,
+	FRAME_ROLLBACK_TO,
+	FRAME_RELEASE,
+	FRAME_COUNT
+};
+
+static const char *const frame_sql[] = {
+	[FRAME_BEGIN] = "BEGIN IMMEDIATE",
+	[FRAME_COMMIT] = "COMMIT",
+	[FRAME_ROLLBACK] = "ROLLBACK",
+	[FRAME_SAVEPOINT] = "SAVEPOINT attempt",
+	[FRAME_ROLLBACK_TO] = "ROLLBACK TO attempt",
+	[FRAME_RELEASE] = "RELEASE attempt",
+};
+static_assert(ARRAY_SIZE(frame_sql) == FRAME_COUNT, "one text per statement");
+
 struct db {
 	char *path;
 	sqlite3 *sqlite;
+	sqlite3_stmt *frame[FRAME_COUNT];
 	bool in_transaction; /* between db_begin and its end */
 	/*
 	 * SQLite itself rolls a whole transaction back when the disk is full, at an I/O
@@ -105,6 +131,26 @@ static int exec(struct db *db, const char *sql, struct err *e)
 	(void)db_err(db, code, e, sql);
 	note_lost(db, code);
 	return to_errno(code);
+}
+
+static int prepare(struct db *db, const char *sql, sqlite3_stmt **ret, struct err *e)
+{
+	int code = sqlite3_prepare_v3(db->sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT, ret,
+				      NULL);
+
+	return code == SQLITE_OK ? 0 : db_err(db, code, e, sql);
+}
+
+static int run_frame(struct db *db, enum frame frame, struct err *e)
+{
+	int code = sqlite3_step(db->frame[frame]);
+
+	if (code != SQLITE_DONE) {
+		(void)db_err(db, code, e, frame_sql[frame]);
+		note_lost(db, code);
+	}
+	(void)sqlite3_reset(db->frame[frame]); /* repeats the error of step */
+	return code == SQLITE_DONE ? 0 : to_errno(code);
 }
 
 /* First column of the first row as text; SQLite accepts misspelt settings without
@@ -204,6 +250,8 @@ static int setup(struct db *db, struct err *e)
 			 "CREATE TABLE IF NOT EXISTS schema_version("
 			 "name TEXT PRIMARY KEY, version INTEGER NOT NULL)",
 			 e);
+	for (size_t i = 0; r == 0 && i < FRAME_COUNT; i++)
+		r = prepare(db, frame_sql[i], &db->frame[i], e);
 	return r;
 }
 
@@ -228,6 +276,28 @@ static int open_sound(struct db *db, struct err *e)
 	return r;
 }
 
+/* What the durability of all answers rests on, as it is and not as it was asked for. */
+static void log_settings(struct db *db)
+{
+	static const char *const names[] = {
+		"journal_mode",	      "synchronous", "foreign_keys", "busy_timeout",
+		"wal_autocheckpoint", "page_size",   "cache_size"};
+	char text[256] = "";
+	char sql[64];
+	char value[32];
+	size_t len = 0;
+
+	if (!log_enabled(LOG_LEVEL_DEBUG, LOG_MODULE))
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		(void)snprintf(sql, sizeof(sql), "PRAGMA %s", names[i]);
+		if (query_text(db, sql, value, sizeof(value), NULL) == 0)
+			len += (size_t)snprintf(text + len, sizeof(text) - len, " %s=%s",
+						names[i], value); /* it fits */
+	}
+	log_debug("settings version=%s%s", sqlite3_libversion(), text);
+}
+
 int db_open(const char *path, struct db **ret, struct err *e)
 {
 	struct db *db = calloc(1, sizeof(*db));
@@ -249,6 +319,7 @@ int db_open(const char *path, struct db **ret, struct err *e)
 	if (r == 0)
 		r = setup(db, &why);
 	if (r == 0) {
+		log_settings(db);
 		*ret = db;
 		return 0;
 	}
@@ -264,7 +335,9 @@ void db_close(struct db *db)
 {
 	if (!db)
 		return;
-	(void)sqlite3_close_v2(db->sqlite); /* never refuses */
+	for (size_t i = 0; i < FRAME_COUNT; i++)
+		(void)sqlite3_finalize(db->frame[i]); /* old error */
+	(void)sqlite3_close_v2(db->sqlite);	      /* never refuses */
 	free(db->path);
 	free(db);
 }
@@ -322,7 +395,7 @@ int db_migrate(struct db *db, const struct db_schema *schema, struct err *e)
 
 int db_begin(struct db *db, struct err *e)
 {
-	int r = exec(db, "BEGIN IMMEDIATE", e);
+	int r = run_frame(db, FRAME_BEGIN, e);
 
 	if (r == 0)
 		db->in_transaction = true;
@@ -334,7 +407,7 @@ int db_commit(struct db *db, struct err *e)
 	int r = check_lost(db, e);
 
 	if (r == 0)
-		r = exec(db, "COMMIT", e);
+		r = run_frame(db, FRAME_COMMIT, e);
 	if (r == 0)
 		db->in_transaction = false;
 	return r;
@@ -343,7 +416,8 @@ int db_commit(struct db *db, struct err *e)
 void db_rollback(struct db *db)
 {
 	if (!sqlite3_get_autocommit(db->sqlite))
-		(void)exec(db, "ROLLBACK", NULL); /* a lost transaction is gone anyway */
+		(void)run_frame(db, FRAME_ROLLBACK,
+				NULL); /* a lost transaction is gone anyway */
 	db->in_transaction = false;
 	db->lost = 0;
 }
@@ -353,7 +427,7 @@ int db_attempt_begin(struct db *db, struct err *e)
 	int r = check_lost(db, e);
 
 	if (r == 0)
-		r = exec(db, "SAVEPOINT attempt", e);
+		r = run_frame(db, FRAME_SAVEPOINT, e);
 	if (r == 0 && db->attempts++ == 0)
 		db->changes_before = sqlite3_total_changes64(db->sqlite);
 	return r;
@@ -366,8 +440,8 @@ bool db_attempt_end(struct db *db, bool ok)
 	db->attempts--;
 	/* A failure here means that the whole transaction is lost: COMMIT tells. */
 	if (!ok)
-		(void)exec(db, "ROLLBACK TO attempt", NULL);
-	(void)exec(db, "RELEASE attempt", NULL);
+		(void)run_frame(db, FRAME_ROLLBACK_TO, NULL);
+	(void)run_frame(db, FRAME_RELEASE, NULL);
 	return !ok && changed;
 }
 
@@ -375,7 +449,6 @@ int db_prepare(struct db *db, const char *const *sql, unsigned int count,
 	       struct db_stmt ***ret, struct err *e)
 {
 	struct db_stmt **stmts = calloc(count, sizeof(struct db_stmt *));
-	int code;
 	int r = 0;
 
 	if (!stmts)
@@ -387,11 +460,7 @@ int db_prepare(struct db *db, const char *const *sql, unsigned int count,
 			break;
 		}
 		stmts[i]->db = db;
-		code = sqlite3_prepare_v3(db->sqlite, sql[i], -1,
-					  SQLITE_PREPARE_PERSISTENT, &stmts[i]->sqlite,
-					  NULL);
-		if (code != SQLITE_OK)
-			r = db_err(db, code, e, sql[i]);
+		r = prepare(db, sql[i], &stmts[i]->sqlite, e);
 	}
 	if (r < 0)
 		db_finalize(stmts, count);
