@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Builds a helper of tests and figures from tests/lab/src and prints its path.
-# Usage: tests/clients.sh ipamkill|ipamload|slowwrite.so
+# Usage: tests/clients.sh ipamkill|ipamload|failsync.so|slowwrite.so
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)

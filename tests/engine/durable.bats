@@ -156,6 +156,28 @@ until_full() { # requests until there is an error, which it prints
 	while read -r a; do is_taken "$a"; done < <(shuf -n 10 "$BATS_TEST_TMPDIR/given")
 }
 
+@test "a disk that fails: requests are refused with the file's name, and work again when it does" {
+	local shim a b
+	shim=$("$TESTS_ROOT/tests/clients.sh" failsync.so)
+	machine_spawn "$MACHINE" fairlead env "LD_PRELOAD=$shim" FAILSYNC=/run/failsync \
+		"$FAIRLEAD" serve --docker-host unix:///run/docker.sock
+	wait_until 30 fairlead_answers
+	pool
+	a=$(address)
+	host touch /run/failsync
+	request | is_error "database $DB: COMMIT: disk I/O error"
+	release "$a" | is_error "disk I/O error"
+	host rm /run/failsync
+	is_taken "$a"
+	b=$(address)
+	[[ $b != "$a" ]]
+	[[ $(host sqlite3 -readonly "$DB" 'SELECT count(*) FROM ipam_lease') == 2 ]]
+	fairlead_kill
+	fairlead_start
+	is_taken "$a"
+	is_taken "$b"
+}
+
 @test "full disk at start: refused with the file's name; with room it starts" {
 	fill
 	refuses_to_start "database $DB: " "No space left on device"
