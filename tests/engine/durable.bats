@@ -281,3 +281,11 @@ until_full() { # requests until there is an error, which it prints
 	POOL=fairlead-local/10.66.0.0/16
 	while read -r a; do is_taken "$a"; done <"$BATS_TEST_TMPDIR/addresses"
 }
+
+@test "rows that make no sense: refused with the file's name, nothing changed" {
+	database
+	host sqlite3 "$DB" "UPDATE ipam_lease SET pool = 4711 WHERE hex(addr) = '0A420002'"
+	before=$(sums)
+	refuses_to_start "$DB: " "lease 10.66.0.2 is of no pool"
+	[[ $(sums) == "$before" ]]
+}
