@@ -128,13 +128,21 @@ ipam_scattered() {
 	ipam_release "$pool"
 }
 
+ipam_flat() { # ipam_flat KEY POOL: a million leases in it
+	ipam_load address "$IPAM_CLIENTS" "$IPAM_MILLION" "$2"
+	sample "$1" A "$(per "${got[first]}" 1000)"
+	sample "$1" B "$(per "${got[last]}" 1000)"
+}
+
 ipam_million() {
 	local pool before
+	pool=$(ipam_pool fd66:ffff::/64)
+	ipam_flat million6 "$pool"
+	ipam_release "$pool"
+	fairlead_restart # its memory is measured from now on
 	before=$(ipam_rss)
 	pool=$(ipam_pool 11.0.0.0/8)
-	ipam_load address "$IPAM_CLIENTS" "$IPAM_MILLION" "$pool"
-	sample million A "$(per "${got[first]}" 1000)"
-	sample million B "$(per "${got[last]}" 1000)"
+	ipam_flat million "$pool"
 	sample memory A 100
 	sample memory B "$(per "$(ipam_rss) - $before" "$IPAM_MILLION")"
 	rounds_begin 3 20
@@ -192,6 +200,7 @@ part_ipam() { # part_ipam ROUNDS
 	section "Flat: 1,000 RequestAddress" "the first" "the last"
 	row full ms "<=1.50" "of a full /16"
 	row million ms "<=1.50" "of $IPAM_MILLION in a /8"
+	row million6 ms "<=1.50" "of $IPAM_MILLION in an IPv6 /64"
 	row pools ms - "RequestPool, none and $IPAM_POOLS held"
 	fairlead_start --log debug,db
 	ipam_rate many "$IPAM_CLIENTS" "$IPAM_BLOCK" 20000
@@ -200,7 +209,6 @@ part_ipam() { # part_ipam ROUNDS
 	ipam_scattered
 	ipam_full
 	ipam_pools
-	fairlead_restart
 	ipam_million
 	fairlead_stop
 }
