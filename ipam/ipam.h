@@ -20,17 +20,26 @@
 
 struct ipam;
 
+/* Longer that an address rests which Docker has not released itself, but may yet. */
+#define IPAM_DROPPED_REST_MS 600000UL
+
 struct ipam_config {
+	/* A released address is not chosen again for so many seconds, unless nothing else
+	 * is free. 0: it is as good as any. */
+	uint32_t rest_s;
 	struct cidr default_pools4; /* 10.128.0.0/9 */
 	uint8_t default_size4;	    /* 24 */
 	struct cidr default_pools6; /* fd00:...: a ULA prefix */
 	uint8_t default_size6;	    /* 64 */
 };
 
-/* Migrates and loads; config is copied. Volatile (global) pools of an earlier life are
- * dropped. -ENOMEM, or the database's error. */
-int ipam_new(struct db *db, const struct ipam_config *config, struct ipam **ret,
-	     struct err *e);
+/*
+ * Migrates and loads; config is copied. Volatile (global) pools of an earlier life are
+ * dropped. now_ms, here and below: clock_ms(), or another clock that begins at 0 when the
+ * machine starts. -ENOMEM, or the database's error.
+ */
+int ipam_new(struct db *db, const struct ipam_config *config, uint64_t now_ms,
+	     struct ipam **ret, struct err *e);
 void ipam_free(struct ipam *m);
 /* Reads all from the database again, after a lost transaction. */
 int ipam_reload(struct ipam *m, struct err *e);
@@ -82,27 +91,81 @@ struct ipam_address_request {
 	bool gateway;	     /* RequestAddressType is com.docker.network.gateway */
 	bool serial;	     /* com.docker.network.ipam.serial: the order is so anyway */
 	const char *owner;   /* endpoint name where Docker tells it, else "" */
+	uint64_t now_ms;
 };
 
 /*
  * *ret has the pool's prefix length. -ENOENT: no such pool, -EINVAL: bad address,
  * -ERANGE: outside the pool or in its VIP range, -EEXIST: taken, -ENOSPC: the pool is
  * full. A gateway gets the lowest address, others the next after the last one that was
- * chosen. An owner may ask again for an address that it holds; in the global space
+ * chosen, going round; those that rest are left out, and when all that are free rest,
+ * the one that rests longest is taken. To ask for one by its address, resting or not,
+ * moves nothing. An owner may ask again for an address that it holds; in the global space
  * anybody may, and the VIP range stops nobody who asks for an address in it.
  */
 int ipam_address_request(struct ipam *m, const struct ipam_address_request *rq,
 			 struct cidr *ret, struct err *e);
-/* Unknown pool, free address, or one of another pool id: success, and nothing happens.
- * -EINVAL: not an address. */
+/* The address rests from now on. Unknown pool, free address, or one of another pool id:
+ * success, and nothing happens. -EINVAL: not an address. */
 int ipam_address_release(struct ipam *m, const char *pool_id, const char *address,
-			 struct err *e);
+			 uint64_t now_ms, struct err *e);
+
+/* An address where its PoolID is not known: of several pools with this prefix, those of
+ * the one that has it, else of the newest. */
+struct ipam_place {
+	const char *space;
+	struct cidr pool;
+	struct addr addr;
+};
+
+/* Makes sure that the address is leased, by whom ever. Nothing happens if the pool is not
+ * ours or has no such address. */
+int ipam_address_hold(struct ipam *m, const struct ipam_place *at, struct err *e);
+/* Gives an address back that Docker seems to have forgotten: it rests
+ * IPAM_DROPPED_REST_MS longer. Not leased: success. */
+int ipam_address_drop(struct ipam *m, const struct ipam_place *at, uint64_t now_ms,
+		      struct err *e);
 
 /*
  * Docker (re)started and will ask again for what it knows: pools and addresses of the
  * local space may each be requested once more as if they were new.
  */
-int ipam_replay_begin(struct ipam *m, struct err *e);
+int ipam_replay_begin(struct ipam *m, uint64_t now_ms, struct err *e);
+
+/*
+ * How long after ipam_replay_begin (or after ipam_new) what Docker has not asked for
+ * again is kept. Its replay comes before it serves anybody, but containers that start
+ * with it may take minutes.
+ */
+#define IPAM_GRACE_MS 300000UL
+
+/* Who needs what Docker does not speak of. */
+struct ipam_users {
+	/* Has an endpoint this address? */
+	bool (*has_address)(void *ctx, const struct ipam_place *at);
+	/* Is this the pool of a network? */
+	bool (*has_pool)(void *ctx, const char *space, const struct cidr *pool);
+	void *ctx;
+};
+
+/*
+ * Drops, once in a round and when its grace is over, what was not confirmed: addresses
+ * that no endpoint has, and pools of the local space that no network has. Gateways stay
+ * while their pool does, and so do addresses that were asked for by name in a pool which
+ * is not confirmed itself (auxiliary addresses are among them). Pools only go if Docker
+ * has told of one that it knew: it asks for capabilities also without a replay. Held
+ * leases are read once through for it.
+ */
+int ipam_drop_unconfirmed(struct ipam *m, const struct ipam_users *users, uint64_t now_ms,
+			  struct err *e);
+
+/* Rows of addresses that have rested: removes up to IPAM_TIDY_MAX of them. *ret_more:
+ * there are more. */
+#define IPAM_TIDY_MAX 1000
+int ipam_tidy(struct ipam *m, uint64_t now_ms, bool *ret_more, struct err *e);
+/* Is there anything for these two to do? */
+bool ipam_drop_unconfirmed_due(const struct ipam *m, uint64_t now_ms);
+bool ipam_tidy_due(const struct ipam *m, uint64_t now_ms);
 
 /* The VIP range of a pool, found by (space, pool): of several with this prefix the
  * newest. addr.family 0: it has none. The range may end with the subnet's broadcast
@@ -125,6 +188,9 @@ struct ipam_pool_info {
 
 /* One pool by its id; its texts live until the pool goes. -ENOENT. */
 int ipam_pool_find(struct ipam *m, const char *id, struct ipam_pool_info *ret);
+/* The number of pools with this prefix: more than one with sub-pools. */
+unsigned int ipam_pool_count(struct ipam *m, const char *space, const struct cidr *pool);
+
 /* Calls fn for every pool, in order of id. */
 void ipam_pool_list(struct ipam *m,
 		    void (*fn)(void *ctx, const struct ipam_pool_info *info), void *ctx);

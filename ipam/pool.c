@@ -217,6 +217,35 @@ bool pool_next_free(const struct pool_shape *s, const struct addrset *used, addr
 	       next_free_within(s, used, first, from - 1, ret);
 }
 
+bool pool_longest_resting(const struct pool_shape *s, const struct rest *resting,
+			  addrnum *ret)
+{
+	struct pool_span vip;
+	uint64_t low_stamp = UINT64_MAX;
+	uint64_t high_stamp = UINT64_MAX;
+	addrnum high = 0;
+	addrnum low = 0;
+	addrnum first;
+	addrnum last;
+
+	if (!pool_bounds(s, &first, &last))
+		return false;
+	if (!addr_is_set(&s->vip.addr))
+		return rest_oldest(resting, first, last, ret, NULL);
+	vip = pool_span_of(&s->vip);
+	if (vip.first > first)
+		(void)rest_oldest(resting, first,
+				  vip.first <= last ? vip.first - 1 : last, &low,
+				  &low_stamp);
+	if (vip.last < last)
+		(void)rest_oldest(resting, vip.last >= first ? vip.last + 1 : first, last,
+				  &high, &high_stamp);
+	if (low_stamp == UINT64_MAX && high_stamp == UINT64_MAX)
+		return false;
+	*ret = low_stamp < high_stamp ? low : high;
+	return true;
+}
+
 static struct cidr quarter(const struct cidr *pool, unsigned int number)
 {
 	unsigned int prefix = pool->prefix + VIP_QUARTER_BITS;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "ipam/addrset.h"
+#include "ipam/rest.h"
 #include "plugin/base/addr.h"
 #include "plugin/base/err.h"
 
@@ -54,6 +55,11 @@ int pool_check_address(const struct pool_shape *s, const struct addr *a, struct 
  */
 bool pool_next_free(const struct pool_shape *s, const struct addrset *used, addrnum from,
 		    addrnum *ret);
+
+/* Of the addresses that pool_next_free would find, had they not rested, the one that has
+ * rested longest. False: none. */
+bool pool_longest_resting(const struct pool_shape *s, const struct rest *resting,
+			  addrnum *ret);
 
 /*
  * Sets s->vip and s->vip_mode by text: "" = automatic, "none", or a prefix inside the

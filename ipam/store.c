@@ -20,16 +20,19 @@ enum statement {
 	ST_POOL_ALL,
 	ST_LEASE_ADD,
 	ST_LEASE_DEL,
+	ST_LEASE_RELEASE,
+	ST_LEASE_DEL_RELEASED,
 	ST_LEASE_CONFIRM,
 	ST_LEASE_FIND,
 	ST_LEASE_ALL,
 	ST_LEASE_OF,
-	ST_ROUND_GET,
-	ST_ROUND_SET,
+	ST_LEASE_BEFORE,
+	ST_STATE_GET,
+	ST_STATE_SET,
 	ST_COUNT
 };
 
-#define LEASE_COLUMNS "set_number, pool, addr, sequence, round, kind, owner"
+#define LEASE_COLUMNS "set_number, pool, addr, sequence, round, kind, released, owner"
 
 static const char *const sql[] = {
 	[ST_POOL_ADD] = "INSERT INTO ipam_pool VALUES"
@@ -44,9 +47,18 @@ static const char *const sql[] = {
 			" sub_prefix, vip, vip_prefix, vip_mode, round"
 			" FROM ipam_pool ORDER BY number",
 	[ST_LEASE_ADD] = "INSERT INTO ipam_lease(" LEASE_COLUMNS ")"
-			 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+			 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)"
+			 " ON CONFLICT(set_number, addr) DO UPDATE SET"
+			 " pool = ?2, sequence = ?4, round = ?5, kind = ?6,"
+			 " released = 0, owner = ?7 WHERE released <> 0",
 	[ST_LEASE_DEL] = "DELETE FROM ipam_lease"
-			 " WHERE set_number = ?1 AND addr = ?2 AND pool = ?3",
+			 " WHERE set_number = ?1 AND addr = ?2 AND pool = ?3"
+			 " AND released = 0",
+	[ST_LEASE_RELEASE] = "UPDATE ipam_lease SET released = ?4"
+			     " WHERE set_number = ?1 AND addr = ?2 AND pool = ?3"
+			     " AND released = 0",
+	[ST_LEASE_DEL_RELEASED] = "DELETE FROM ipam_lease WHERE set_number = ?1"
+				  " AND addr BETWEEN ?2 AND ?3 AND released <> 0",
 	[ST_LEASE_CONFIRM] = "UPDATE ipam_lease SET round = ?3, owner = ?4"
 			     " WHERE set_number = ?1 AND addr = ?2",
 	[ST_LEASE_FIND] = "SELECT " LEASE_COLUMNS " FROM ipam_lease"
@@ -55,8 +67,10 @@ static const char *const sql[] = {
 			 " ORDER BY set_number, addr",
 	[ST_LEASE_OF] = "SELECT " LEASE_COLUMNS " FROM ipam_lease"
 			" WHERE set_number = ?1 AND pool = ?2 ORDER BY addr",
-	[ST_ROUND_GET] = "SELECT round FROM ipam_state",
-	[ST_ROUND_SET] = "UPDATE ipam_state SET round = ?1",
+	[ST_LEASE_BEFORE] = "SELECT " LEASE_COLUMNS " FROM ipam_lease"
+			    " WHERE round < ?1 AND released = 0",
+	[ST_STATE_GET] = "SELECT round, replayed FROM ipam_state",
+	[ST_STATE_SET] = "UPDATE ipam_state SET round = ?1, replayed = ?2",
 };
 static_assert(ARRAY_SIZE(sql) == ST_COUNT, "one text per statement");
 
@@ -79,6 +93,10 @@ static const char *const steps[] = {
 	" DELETE FROM ipam_lease"
 	" WHERE set_number = OLD.set_number AND pool = OLD.number;"
 	"END;",
+	/* A released address keeps its row for a while: giving back and giving again
+	 * stay one statement each, and the address still rests after a restart. */
+	"ALTER TABLE ipam_lease ADD COLUMN released INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE ipam_state ADD COLUMN replayed INTEGER NOT NULL DEFAULT 0;",
 };
 
 static const struct db_schema schema = {
@@ -176,6 +194,7 @@ int ipam_store_lease_add(struct ipam_store *s, const struct ipam_store_lease *le
 			 struct err *e)
 {
 	struct db_stmt *st = s->st[ST_LEASE_ADD];
+	int r;
 
 	db_bind_int(st, 1, lease->set);
 	db_bind_int(st, 2, lease->pool);
@@ -184,22 +203,39 @@ int ipam_store_lease_add(struct ipam_store *s, const struct ipam_store_lease *le
 	db_bind_int(st, 5, lease->round);
 	db_bind_int(st, 6, lease->kind);
 	db_bind_text(st, 7, lease->owner);
-	return db_run(st, e);
+	r = db_run(st, e);
+	if (r == 0 && db_changes(s->db) == 0)
+		r = err_set(e, -EEXIST, "it is held");
+	return r;
 }
 
-int ipam_store_lease_del(struct ipam_store *s, const struct ipam_store_lease *lease,
-			 bool *ret_gone, struct err *e)
+int ipam_store_lease_release(struct ipam_store *s, const struct ipam_store_lease *lease,
+			     bool *ret_gone, struct err *e)
 {
-	struct db_stmt *st = s->st[ST_LEASE_DEL];
+	struct db_stmt *st = s->st[lease->released ? ST_LEASE_RELEASE : ST_LEASE_DEL];
 	int r;
 
 	db_bind_int(st, 1, lease->set);
 	db_bind_addr(st, 2, &lease->addr);
 	db_bind_int(st, 3, lease->pool);
+	if (lease->released)
+		db_bind_int(st, 4, lease->released);
 	r = db_run(st, e);
 	if (r == 0)
 		*ret_gone = db_changes(s->db) > 0;
 	return r;
+}
+
+int ipam_store_lease_del_released(struct ipam_store *s, int64_t set,
+				  const struct addr *first, const struct addr *last,
+				  struct err *e)
+{
+	struct db_stmt *st = s->st[ST_LEASE_DEL_RELEASED];
+
+	db_bind_int(st, 1, set);
+	db_bind_addr(st, 2, first);
+	db_bind_addr(st, 3, last);
+	return db_run(st, e);
 }
 
 int ipam_store_lease_confirm(struct ipam_store *s, const struct ipam_store_lease *lease,
@@ -222,7 +258,8 @@ static void read_lease(struct db_stmt *st, struct ipam_store_lease *lease)
 	lease->sequence = db_col_int(st, 3);
 	lease->round = db_col_int(st, 4);
 	lease->kind = (enum ipam_lease_kind)db_col_int(st, 5);
-	lease->owner = db_col_text(st, 6);
+	lease->released = db_col_int(st, 6);
+	lease->owner = db_col_text(st, 7);
 }
 
 int ipam_store_lease_find(struct ipam_store *s, struct ipam_store_lease *lease,
@@ -239,7 +276,7 @@ int ipam_store_lease_find(struct ipam_store *s, struct ipam_store_lease *lease,
 		r = err_set(e, -ENOENT, "no such lease");
 	if (r > 0) {
 		read_lease(st, &found);
-		r = db_col_copy(st, 6, owner, size, e);
+		r = db_col_copy(st, 7, owner, size, e);
 	}
 	db_reset(st);
 	if (r == 0) {
@@ -249,23 +286,28 @@ int ipam_store_lease_find(struct ipam_store *s, struct ipam_store_lease *lease,
 	return r;
 }
 
-int ipam_store_round_get(struct ipam_store *s, int64_t *ret, struct err *e)
+int ipam_store_state_get(struct ipam_store *s, struct ipam_store_state *ret,
+			 struct err *e)
 {
-	struct db_stmt *st = s->st[ST_ROUND_GET];
+	struct db_stmt *st = s->st[ST_STATE_GET];
 	int r = db_step(st, e);
 
 	if (r > 0)
-		*ret = db_col_int(st, 0);
+		*ret = (struct ipam_store_state){db_col_int(st, 0), db_col_int(st, 1)};
 	else if (r == 0)
 		r = err_set(e, -EUCLEAN, "database: table ipam_state is empty");
 	db_reset(st);
 	return r < 0 ? r : 0;
 }
 
-int ipam_store_round_set(struct ipam_store *s, int64_t round, struct err *e)
+int ipam_store_state_set(struct ipam_store *s, const struct ipam_store_state *state,
+			 struct err *e)
 {
-	db_bind_int(s->st[ST_ROUND_SET], 1, round);
-	return db_run(s->st[ST_ROUND_SET], e);
+	struct db_stmt *st = s->st[ST_STATE_SET];
+
+	db_bind_int(st, 1, state->round);
+	db_bind_int(st, 2, state->replayed);
+	return db_run(st, e);
 }
 
 static bool read_cidr(struct db_stmt *st, int column, struct cidr *ret)
@@ -351,6 +393,13 @@ int ipam_store_lease_each(struct ipam_store *s, ipam_store_lease_fn fn, void *ct
 			  struct err *e)
 {
 	return each_lease(s->st[ST_LEASE_ALL], fn, ctx, e);
+}
+
+int ipam_store_lease_each_before(struct ipam_store *s, int64_t round,
+				 ipam_store_lease_fn fn, void *ctx, struct err *e)
+{
+	db_bind_int(s->st[ST_LEASE_BEFORE], 1, round);
+	return each_lease(s->st[ST_LEASE_BEFORE], fn, ctx, e);
 }
 
 int ipam_store_lease_each_of(struct ipam_store *s, const struct ipam_store_pool *pool,

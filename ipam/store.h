@@ -39,7 +39,14 @@ struct ipam_store_lease {
 	int64_t sequence; /* grows with every lease */
 	int64_t round;	  /* as in a pool */
 	enum ipam_lease_kind kind;
+	int64_t released; /* 0: it is held; else the stamp of when it was given back */
 	const char *owner;
+};
+
+/* Of the whole store. */
+struct ipam_store_state {
+	int64_t round;	  /* of replay; 0 at first */
+	int64_t replayed; /* the last round in which a pool was told again */
 };
 
 /* Brings the tables up to date and prepares the statements. db must outlive *ret. */
@@ -57,12 +64,17 @@ int ipam_store_pool_set_vip(struct ipam_store *s, int64_t number,
 int ipam_store_pool_set_round(struct ipam_store *s, int64_t number, int64_t round,
 			      struct err *e);
 
-/* -EEXIST: the address is in the set already. */
+/* Over a released row, if there is one. -EEXIST: the address is held in the set. */
 int ipam_store_lease_add(struct ipam_store *s, const struct ipam_store_lease *lease,
 			 struct err *e);
-/* *ret_gone: there was such a lease of this pool (lease: set, pool, addr). */
-int ipam_store_lease_del(struct ipam_store *s, const struct ipam_store_lease *lease,
-			 bool *ret_gone, struct err *e);
+/* Writes the stamp lease->released, or with 0 deletes the row. *ret_gone: such a lease
+ * of this pool was held (lease: set, pool, addr). */
+int ipam_store_lease_release(struct ipam_store *s, const struct ipam_store_lease *lease,
+			     bool *ret_gone, struct err *e);
+/* Deletes the released rows from first to last of a set. */
+int ipam_store_lease_del_released(struct ipam_store *s, int64_t set,
+				  const struct addr *first, const struct addr *last,
+				  struct err *e);
 /* Writes round and owner of a lease that is there (lease: set, addr). */
 int ipam_store_lease_confirm(struct ipam_store *s, const struct ipam_store_lease *lease,
 			     struct err *e);
@@ -71,9 +83,10 @@ int ipam_store_lease_confirm(struct ipam_store *s, const struct ipam_store_lease
 int ipam_store_lease_find(struct ipam_store *s, struct ipam_store_lease *lease,
 			  char *owner, size_t size, struct err *e);
 
-/* The round of replay; 0 at first. */
-int ipam_store_round_get(struct ipam_store *s, int64_t *ret, struct err *e);
-int ipam_store_round_set(struct ipam_store *s, int64_t round, struct err *e);
+int ipam_store_state_get(struct ipam_store *s, struct ipam_store_state *ret,
+			 struct err *e);
+int ipam_store_state_set(struct ipam_store *s, const struct ipam_store_state *state,
+			 struct err *e);
 
 /* Calls fn with each row until it returns a negative errno, which is returned. The row
  * and its texts live during the call only. Pools come by number, leases by set and
@@ -86,6 +99,9 @@ typedef int (*ipam_store_lease_fn)(void *ctx, const struct ipam_store_lease *lea
 				   struct err *e);
 int ipam_store_lease_each(struct ipam_store *s, ipam_store_lease_fn fn, void *ctx,
 			  struct err *e);
+/* Only the held ones of a round before this one. */
+int ipam_store_lease_each_before(struct ipam_store *s, int64_t round,
+				 ipam_store_lease_fn fn, void *ctx, struct err *e);
 /* Only the leases of one pool; they are found by walking through those of its set. */
 int ipam_store_lease_each_of(struct ipam_store *s, const struct ipam_store_pool *pool,
 			     ipam_store_lease_fn fn, void *ctx, struct err *e);

@@ -77,6 +77,8 @@ static void set_free(struct ipam_table *t, struct pool_set *set)
 	memmove(t->spans + place, t->spans + place + 1,
 		(t->span_count - place) * sizeof(struct pool_span *));
 	addrset_fini(&set->used);
+	rest_fini(&set->resting);
+	addrset_fini(&set->spent);
 	free(set);
 }
 

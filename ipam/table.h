@@ -11,6 +11,7 @@
 #include "ipam/addrset.h"
 #include "ipam/ipam.h"
 #include "ipam/pool.h"
+#include "ipam/rest.h"
 #include "ipam/store.h"
 #include "plugin/base/map.h"
 
@@ -23,7 +24,9 @@ struct pool_set {
 	struct pool_span span;
 	char space[IPAM_SPACE_SIZE];
 	int64_t number;
-	struct addrset used;
+	struct addrset used;  /* not to be chosen: held or resting */
+	struct rest resting;  /* released, see ipam_address.c */
+	struct addrset spent; /* free, but their rows are still there */
 	TAILQ_HEAD(ipam_pool_list_head, ipam_pool) pools; /* in order of number */
 };
 

@@ -343,7 +343,7 @@ static char *encode_ipam_capabilities(struct call *c, size_t *ret_len)
 /* dockerd has started: it will ask again for what it knows. */
 static int store_ipam_capabilities(struct call *c, struct err *e)
 {
-	return ipam_replay_begin(desired_ipam(store_of(c)), e);
+	return ipam_replay_begin(desired_ipam(store_of(c)), clock_ms(), e);
 }
 
 static char *encode_spaces(struct call *c, size_t *ret_len)
@@ -490,7 +490,8 @@ static int store_address_request(struct call *c, struct err *e)
 						.address = in->address,
 						.gateway = in->gateway,
 						.serial = in->serial,
-						.owner = in->owner};
+						.owner = in->owner,
+						.now_ms = clock_ms()};
 
 	int r = ipam_address_request(desired_ipam(store_of(c)), &rq, &c->out.address, e);
 
@@ -513,7 +514,7 @@ static int store_address_release(struct call *c, struct err *e)
 {
 	const struct api_address_release *in = &c->in.address_release;
 	int r = ipam_address_release(desired_ipam(store_of(c)), in->pool_id, in->address,
-				     e);
+				     clock_ms(), e);
 
 	desired_pool_used(store_of(c), in->pool_id);
 	return r;

@@ -284,6 +284,16 @@ static const struct setting settings[] = {
 		FIELD(default_pools),
 	},
 	{
+		.name = "address-rest",
+		.value = "SECONDS",
+		.initial = "60",
+		.help = "how long a released address is not given again; 0: not at all",
+		.parse = parse_number,
+		.min = 0,
+		.max = 86400,
+		FIELD(address_rest_s),
+	},
+	{
 		.name = "mtu",
 		.value = "BYTES",
 		.initial = "0",

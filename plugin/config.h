@@ -51,7 +51,8 @@ struct config {
 	enum config_balancer balancer;
 	enum config_scope scope;
 	struct config_default_pools default_pools;
-	uint32_t mtu; /* 0: that of the route to the outside */
+	uint32_t address_rest_s; /* 0: a released address may be given at once */
+	uint32_t mtu;		 /* 0: that of the route to the outside */
 	bool dns;
 	uint32_t reconcile_interval_s;
 	char log[128]; /* for log_setup */

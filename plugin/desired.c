@@ -8,6 +8,7 @@
  */
 #include "plugin/desired_internal.h"
 
+#include "plugin/base/clock.h"
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
 
@@ -393,7 +394,7 @@ static int open_all(struct desired *d, struct err *e)
 	r = db_open(strcmp(d->config.state_dir, ":memory:") ? path : ":memory:", &d->db,
 		    e);
 	if (r == 0)
-		r = ipam_new(d->db, &d->config.ipam, &d->ipam, e);
+		r = ipam_new(d->db, &d->config.ipam, clock_ms(), &d->ipam, e);
 	if (r == 0)
 		r = driver_store_new(d->db, &d->store, e);
 	if (r == 0)

@@ -502,6 +502,7 @@ static int start(struct daemon *d, struct err *e)
 
 	raise_fd_limit();
 	d->ipam = (struct ipam_config){
+		.rest_s = d->config.address_rest_s,
 		.default_pools4 = d->config.default_pools.v4.cidr,
 		.default_size4 = d->config.default_pools.v4.size,
 		.default_pools6 = d->config.default_pools.v6.cidr,

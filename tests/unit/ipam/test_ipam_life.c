@@ -37,7 +37,8 @@ static void start(struct fixture *f)
 
 	assert_int_equal(cidr_parse("10.128.0.0/9", &config.default_pools4), 0);
 	assert_int_equal(cidr_parse("fd00:42::/48", &config.default_pools6), 0);
-	if (db_open(f->path, &f->db, &e) < 0 || ipam_new(f->db, &config, &f->m, &e) < 0)
+	if (db_open(f->path, &f->db, &e) < 0 ||
+	    ipam_new(f->db, &config, 0, &f->m, &e) < 0)
 		fail_msg("%s", e.text);
 }
 
@@ -146,8 +147,8 @@ static void test_reopen(void **state)
 	assert_ask(f, LOC "/10.0.0.0/24", "", "10.0.0.1/24");
 	assert_ask(f, LOC "/10.0.0.0/24", "", "10.0.0.2/24");
 	assert_ask(f, LOC "/10.0.0.0/24", "", "10.0.0.3/24");
-	assert_int_equal(ipam_address_release(f->m, LOC "/10.0.0.0/24", "10.0.0.2", NULL),
-			 0);
+	assert_int_equal(
+		ipam_address_release(f->m, LOC "/10.0.0.0/24", "10.0.0.2", 0, NULL), 0);
 	assert_ask(f, LOC "/10.1.0.0/24/10.1.0.128/25", "10.1.0.5", "10.1.0.5/24");
 	assert_ask(f, LOC "/fd00::/64", "fd00::5", "fd00::5/64");
 	assert_ask(f, GLO "/10.0.0.0/24", "", "10.0.0.1/24");
@@ -181,7 +182,7 @@ static void test_reopen_in_replay(void **state)
 	assert_int_equal(pool_add(f, LOC, "10.0.0.0/24", ""), 0);
 	assert_ask(f, LOC "/10.0.0.0/24", "", "10.0.0.1/24");
 	assert_ask(f, LOC "/10.0.0.0/24", "", "10.0.0.2/24");
-	assert_int_equal(ipam_replay_begin(f->m, NULL), 0);
+	assert_int_equal(ipam_replay_begin(f->m, 0, NULL), 0);
 	assert_int_equal(pool_add(f, LOC, "10.0.0.0/24", ""), 0);
 	assert_ask(f, LOC "/10.0.0.0/24", "10.0.0.1", "10.0.0.1/24");
 	stop(f);
@@ -200,10 +201,10 @@ static void test_rollback(void **state)
 	assert_ask(f, LOC "/10.0.0.0/24", "", "10.0.0.1/24");
 	assert_int_equal(db_begin(f->db, NULL), 0);
 	assert_ask(f, LOC "/10.0.0.0/24", "", "10.0.0.2/24");
-	assert_int_equal(ipam_address_release(f->m, LOC "/10.0.0.0/24", "10.0.0.1", NULL),
-			 0);
+	assert_int_equal(
+		ipam_address_release(f->m, LOC "/10.0.0.0/24", "10.0.0.1", 0, NULL), 0);
 	assert_int_equal(pool_add(f, LOC, "10.1.0.0/24", ""), 0);
-	assert_int_equal(ipam_replay_begin(f->m, NULL), 0);
+	assert_int_equal(ipam_replay_begin(f->m, 0, NULL), 0);
 	db_rollback(f->db);
 	assert_int_equal(ipam_reload(f->m, NULL), 0);
 
@@ -233,12 +234,12 @@ static void test_failing_statements(void **state)
 
 	run_sql(f, "CREATE TEMP TRIGGER no_gone BEFORE DELETE ON ipam_lease"
 		   " BEGIN SELECT RAISE(ABORT, 'no'); END");
-	assert_int_equal(ipam_address_release(f->m, shared, "10.0.0.70", NULL), -EIO);
+	assert_int_equal(ipam_address_release(f->m, shared, "10.0.0.70", 0, NULL), -EIO);
 	assert_int_equal(ipam_pool_release(f->m, shared, NULL), -EIO);
 	assert_refused(f, shared, "10.0.0.70", -EEXIST);
 	assert_refused(f, shared, "10.0.0.64", -EEXIST);
 	run_sql(f, "DROP TRIGGER no_gone");
-	assert_int_equal(ipam_address_release(f->m, shared, "10.0.0.70", NULL), 0);
+	assert_int_equal(ipam_address_release(f->m, shared, "10.0.0.70", 0, NULL), 0);
 	assert_ask(f, shared, "10.0.0.70", "10.0.0.70/24");
 
 	run_sql(f, "CREATE TEMP TRIGGER no_pool BEFORE INSERT ON ipam_pool"
@@ -317,7 +318,8 @@ static void test_full_names_the_pool(void **state)
 
 		(void)snprintf(text, sizeof(text), "10.0.%d.%d", (i + 1) / 256,
 			       (i + 1) % 256);
-		assert_int_equal(ipam_address_release(f->m, rq.pool_id, text, NULL), 0);
+		assert_int_equal(ipam_address_release(f->m, rq.pool_id, text, 0, NULL),
+				 0);
 		assert_int_equal(ipam_address_request(f->m, &rq, &c, &e), 0);
 		assert_string_equal(addr_format(&c.addr, (char[ADDR_TEXT_SIZE]){0}),
 				    text);
@@ -573,7 +575,7 @@ static void try_release(struct fixture *f, struct model *md, int w, int host)
 
 	wish_id(w, id);
 	(void)snprintf(address, sizeof(address), "10.0.0.%d", host);
-	assert_int_equal(ipam_address_release(f->m, id, address, NULL), 0);
+	assert_int_equal(ipam_address_release(f->m, id, address, 0, NULL), 0);
 	if (md->held[w] && l->held && l->pool == w)
 		l->held = false;
 }
@@ -650,7 +652,7 @@ static void try_one(struct fixture *f, struct model *md, unsigned int *seed)
 	else if (what < 990)
 		try_release(f, md, w, host);
 	else {
-		assert_int_equal(ipam_replay_begin(f->m, NULL), 0);
+		assert_int_equal(ipam_replay_begin(f->m, 0, NULL), 0);
 		md->round++;
 	}
 }

@@ -215,14 +215,68 @@ static void test_lease_rows(void **state)
 	assert_string_equal(rows.owners[1], "db");
 
 	found.pool = 2;
-	assert_int_equal(ipam_store_lease_del(f->store, &found, &gone, NULL), 0);
+	assert_int_equal(ipam_store_lease_release(f->store, &found, &gone, NULL), 0);
 	assert_false(gone);
 	found.pool = 1;
-	assert_int_equal(ipam_store_lease_del(f->store, &found, &gone, NULL), 0);
+	assert_int_equal(ipam_store_lease_release(f->store, &found, &gone, NULL), 0);
 	assert_true(gone);
 	assert_int_equal(
 		ipam_store_lease_find(f->store, &found, owner, sizeof(owner), NULL),
 		-ENOENT);
+}
+
+/* A released row stays until it is given again, or goes with its neighbours. */
+static void test_released_rows(void **state)
+{
+	static const char *const addresses[] = {"10.0.0.3", "10.0.0.4", "10.0.0.5",
+						"10.0.0.6"};
+	struct fixture *f = *state;
+	struct ipam_store_lease row = lease_row(1, 1, "10.0.0.5");
+	struct addr first = addr("10.0.0.4");
+	struct addr last = addr("10.0.0.6");
+	struct rows rows = {0};
+	char owner[16];
+	bool gone;
+
+	for (size_t i = 0; i < ARRAY_SIZE(addresses); i++) {
+		row = lease_row(1, 1, addresses[i]);
+		assert_int_equal(ipam_store_lease_add(f->store, &row, NULL), 0);
+		row.released = 5;
+		assert_int_equal(ipam_store_lease_release(f->store, &row, &gone, NULL),
+				 0);
+		assert_true(gone);
+	}
+	row.released = 9; /* once is enough */
+	assert_int_equal(ipam_store_lease_release(f->store, &row, &gone, NULL), 0);
+	assert_false(gone);
+	assert_int_equal(
+		ipam_store_lease_find(f->store, &row, owner, sizeof(owner), NULL), 0);
+	assert_int_equal(row.released, 5);
+
+	row = lease_row(1, 2, "10.0.0.5");
+	row.owner = "db";
+	row.sequence = 12;
+	assert_int_equal(ipam_store_lease_add(f->store, &row, NULL), 0);
+	assert_int_equal(ipam_store_lease_add(f->store, &row, NULL), -EEXIST);
+	assert_int_equal(
+		ipam_store_lease_each_before(f->store, 7, note_lease, &rows, NULL), 0);
+	assert_int_equal(rows.lease_count, 0);
+	assert_int_equal(
+		ipam_store_lease_each_before(f->store, 8, note_lease, &rows, NULL), 0);
+	assert_int_equal(rows.lease_count, 1);
+	assert_string_equal(rows.owners[0], "db");
+	assert_int_equal(rows.leases[0].pool, 2);
+	assert_int_equal(rows.leases[0].sequence, 12);
+
+	assert_int_equal(ipam_store_lease_del_released(f->store, 2, &first, &last, NULL),
+			 0);
+	assert_int_equal(ipam_store_lease_del_released(f->store, 1, &first, &last, NULL),
+			 0);
+	rows = (struct rows){0};
+	assert_int_equal(ipam_store_lease_each(f->store, note_lease, &rows, NULL), 0);
+	assert_int_equal(rows.lease_count, 2);
+	assert_int_equal(rows.leases[0].released, 5);
+	assert_int_equal(rows.leases[1].released, 0);
 }
 
 /* Two pools of one set: each takes its own leases along, and lists its own. */
@@ -254,18 +308,22 @@ static void test_pool_takes_leases(void **state)
 	assert_true(addr_equal(&rows.leases[1].addr, &other.addr));
 }
 
-static void test_round(void **state)
+static void test_state(void **state)
 {
 	struct fixture *f = *state;
-	int64_t round = -1;
+	struct ipam_store_state st = {-1, -1};
 
-	assert_int_equal(ipam_store_round_get(f->store, &round, NULL), 0);
-	assert_int_equal(round, 0);
-	assert_int_equal(ipam_store_round_set(f->store, INT64_C(1) << 40, NULL), 0);
-	assert_int_equal(ipam_store_round_get(f->store, &round, NULL), 0);
-	assert_true(round == INT64_C(1) << 40);
+	assert_int_equal(ipam_store_state_get(f->store, &st, NULL), 0);
+	assert_int_equal(st.round, 0);
+	assert_int_equal(st.replayed, 0);
+	st = (struct ipam_store_state){INT64_C(1) << 40, 7};
+	assert_int_equal(ipam_store_state_set(f->store, &st, NULL), 0);
+	st = (struct ipam_store_state){0};
+	assert_int_equal(ipam_store_state_get(f->store, &st, NULL), 0);
+	assert_true(st.round == INT64_C(1) << 40);
+	assert_int_equal(st.replayed, 7);
 	run_sql(f, "DELETE FROM ipam_state");
-	assert_int_equal(ipam_store_round_get(f->store, &round, NULL), -EUCLEAN);
+	assert_int_equal(ipam_store_state_get(f->store, &st, NULL), -EUCLEAN);
 }
 
 static void test_unsound_pools(void **state)
@@ -308,7 +366,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pool_rows, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lease_rows, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pool_takes_leases, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_round, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_released_rows, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unsound_pools, setup, teardown),
 	};
 

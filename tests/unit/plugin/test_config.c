@@ -68,6 +68,7 @@ static void test_defaults(void **state)
 	assert_string_equal(cidr_format(&c.default_pools.v6.cidr, text),
 			    "fd66:6c00::/32");
 	assert_int_equal(c.default_pools.v6.size, 64);
+	assert_int_equal(c.address_rest_s, 60);
 	assert_int_equal(c.mtu, 0);
 	assert_true(c.dns);
 	assert_int_equal(c.reconcile_interval_s, 30);
@@ -91,6 +92,7 @@ static void test_file(void **state)
 			 "balancer = nft\n"
 			 "scope = global\n"
 			 "default-pools = fd00::/16:80, 172.20.0.0/14:28\n"
+			 "address-rest = 0\n"
 			 "mtu = 9000\n"
 			 "dns = Off\n"
 			 "reconcile-interval = 86400\n"
@@ -108,6 +110,7 @@ static void test_file(void **state)
 	assert_int_equal(c.default_pools.v4.size, 28);
 	assert_string_equal(cidr_format(&c.default_pools.v6.cidr, text), "fd00::/16");
 	assert_int_equal(c.default_pools.v6.size, 80);
+	assert_int_equal(c.address_rest_s, 0);
 	assert_int_equal(c.mtu, 9000);
 	assert_false(c.dns);
 	assert_int_equal(c.reconcile_interval_s, 86400);
@@ -211,6 +214,9 @@ static void test_bad_values(void **state)
 		{"balancer", "haproxy", "\"haproxy\" is none of auto|ipvs|nft"},
 		{"balancer", "Auto", "\"Auto\" is none of auto|ipvs|nft"},
 		{"scope", "swarm", "\"swarm\" is none of local|global"},
+		{"address-rest", "86401", "is not a number from 0 to 86400"},
+		{"address-rest", "-1", "is not a number from 0 to 86400"},
+		{"address-rest", "1m", "is not a number from 0 to 86400"},
 		{"default-pools", "10.0.0.0/8", "is not PREFIX/LENGTH:SIZE"},
 		{"default-pools", "fd00::", "is not PREFIX/LENGTH:SIZE"},
 		{"default-pools", "", "is not PREFIX/LENGTH:SIZE"},
