@@ -41,6 +41,7 @@ struct store_endpoint {
 	struct addr addr4;
 	struct addr addr6;
 	char sandbox_key[STORE_KEY_SIZE]; /* "": not joined */
+	uint64_t idle_since_ms; /* the owner's, no column: since when it is not joined */
 	struct store_options options;
 };
 

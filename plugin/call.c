@@ -513,8 +513,8 @@ static int decode_address_release(struct call *c, const char *body, size_t len,
 static int store_address_release(struct call *c, struct err *e)
 {
 	const struct api_address_release *in = &c->in.address_release;
-	int r = ipam_address_release(desired_ipam(store_of(c)), in->pool_id, in->address,
-				     clock_ms(), e);
+	int r = desired_address_release(store_of(c), in->pool_id, in->address, clock_ms(),
+					e);
 
 	desired_pool_used(store_of(c), in->pool_id);
 	return r;

@@ -180,10 +180,17 @@ static int hold(struct desired *d, struct store_endpoint *ep, const struct addr 
 	if (!h)
 		return -ENOMEM;
 	h->ep = ep;
+	h->addr = *a;
 	(void)snprintf(h->key, sizeof(h->key), "%s %s", ep->network,
 		       addr_format(a, text));
 	HASH_ADD_STR(d->holders, key, h);
 	if (!MAP_ADDED(h)) {
+		free(h);
+		return -ENOMEM;
+	}
+	HASH_ADD(by_addr, d->by_addr, addr, sizeof(h->addr), h);
+	if (!h->by_addr.tbl) {
+		HASH_DEL(d->holders, h);
 		free(h);
 		return -ENOMEM;
 	}
@@ -210,6 +217,7 @@ static void unhold(struct desired *d, const struct store_endpoint *ep,
 	if (!h || h->ep != ep)
 		return;
 	HASH_DEL(d->holders, h);
+	HASH_DELETE(by_addr, d->by_addr, h);
 	free(h);
 }
 
@@ -420,6 +428,7 @@ int desired_new(const struct desired_config *config, struct desired **ret, struc
 	if (!d)
 		return err_sys(e, -ENOMEM, "store worker");
 	d->config = *config;
+	d->synced_since_ms = UINT64_MAX;
 	TAILQ_INIT(&d->changes);
 	r = open_all(d, e);
 	if (r == 0)

@@ -128,6 +128,41 @@ int desired_endpoint_join(struct desired *d, const struct api_join *rq,
 int desired_endpoint_leave(struct desired *d, const char *id, struct err *e);
 int desired_endpoint_delete(struct desired *d, const char *id, struct err *e);
 
+/* As ipam_address_release; nothing happens while an endpoint has the address. */
+int desired_address_release(struct desired *d, const char *pool_id, const char *address,
+			    uint64_t now_ms, struct err *e);
+
+/* The engine has told all that runs, or is away: its silence about an endpoint or an
+ * address tells only while it is there. now_ms, here and below: clock_ms(). */
+void desired_engine_synced(struct desired *d, bool synced, uint64_t now_ms);
+
+/*
+ * How long an endpoint that has not joined, or has left, is kept without a word about it:
+ * Docker deletes one milliseconds after it has left, or is between two calls of the same
+ * start of a container. Also how long the engine must have been there without a break.
+ */
+#define DESIRED_SILENCE_MS 300000UL
+#define DESIRED_SWEEP_MAX  64
+
+/* Endpoints that were dropped: their links are to be removed. */
+struct desired_swept {
+	bool more; /* there is more to sweep */
+	unsigned int count;
+	struct {
+		char id[NETWORK_ID_SIZE];
+		char network[NETWORK_ID_SIZE];
+	} list[DESIRED_SWEEP_MAX];
+};
+
+/* Is there anything to sweep? To be asked from time to time, it also looks at who is
+ * idle. */
+bool desired_sweep_due(struct desired *d, uint64_t now_ms);
+/* Drops what Docker has forgotten: idle endpoints with their addresses, addresses and
+ * pools that it has not confirmed (see ipam_drop_unconfirmed), and rows that have had
+ * their time. *ret is as it was if that fails. */
+int desired_sweep(struct desired *d, uint64_t now_ms, struct desired_swept *ret,
+		  struct err *e);
+
 /* Ports of the host, see driver/ports.h. -ENOSPC: no free port in a range. */
 int desired_publish(struct desired *d, const struct api_external *rq, struct err *e);
 int desired_unpublish(struct desired *d, const char *endpoint, struct err *e);

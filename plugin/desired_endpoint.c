@@ -82,6 +82,8 @@ int desired_endpoint_create(struct desired *d, const struct api_endpoint_create 
 	if (r == 0)
 		r = desired_endpoint_delete(d, ep->base.id, e); /* a repeated request */
 	if (r == 0)
+		r = desired_hold_addresses(d, ep, e);
+	if (r == 0)
 		r = driver_store_endpoint_put(d->store, ep, e);
 	if (r < 0) {
 		store_endpoint_free(ep);
@@ -150,6 +152,7 @@ int desired_endpoint_join(struct desired *d, const struct api_join *rq,
 	if (strcmp(ep->sandbox_key, row.sandbox_key))
 		desired_tell_client_gone(d, ep);
 	memcpy(ep->sandbox_key, row.sandbox_key, sizeof(ep->sandbox_key));
+	ep->idle_since_ms = 0;
 	(void)registry_endpoint_service(d->registry, ep->base.id, &project);
 	desired_tell_client(d, ep, project);
 	r = register_endpoint(d, ep, e);

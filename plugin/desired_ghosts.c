@@ -24,26 +24,10 @@ static bool has_endpoints(const struct desired *d, const char *network)
 	return false;
 }
 
-struct pool_count {
-	const struct cidr *pool;
-	unsigned int count;
-};
-
-static void count_pool(void *ctx, const struct ipam_pool_info *info)
-{
-	struct pool_count *pc = ctx;
-
-	pc->count += str_has_prefix(info->id, IPAM_SPACE_LOCAL "/") &&
-		     cidr_equal(&info->pool, pc->pool);
-}
-
 /* How many times the pool is given away: more than once with sub-pools. */
 static unsigned int times_given(const struct desired *d, const struct cidr *pool)
 {
-	struct pool_count pc = {.pool = pool};
-
-	ipam_pool_list(d->ipam, count_pool, &pc);
-	return pc.count;
+	return ipam_pool_count(d->ipam, IPAM_SPACE_LOCAL, pool);
 }
 
 static bool has_pool(const struct network_config *c, const struct cidr *pool)

@@ -11,9 +11,11 @@
 #include "plugin/base/map.h"
 #include "plugin/pool_alarm.h"
 
-/* An endpoint's place in the look-up by address: ghosts are found by it. */
+/* An endpoint's place in the look-ups by address: ghosts are found by it. */
 struct holder {
 	UT_hash_handle hh;
+	UT_hash_handle by_addr; /* of all networks: they do not overlap */
+	struct addr addr;
 	struct store_endpoint *ep;
 	char key[NETWORK_ID_SIZE + ADDR_TEXT_SIZE];
 };
@@ -29,7 +31,10 @@ struct desired {
 	struct store_network *networks;
 	struct store_endpoint *endpoints;
 	struct holder *holders;
+	struct holder *by_addr;
 	struct pool_alarm *alarms;
+	/* The engine tells what runs; UINT64_MAX: it does not. */
+	uint64_t synced_since_ms;
 	struct change_list changes; /* of the batch */
 	bool untold;		    /* there was no memory for a change */
 	bool dirty; /* an attempt has changed memory, perhaps without its rows */
@@ -41,6 +46,12 @@ struct store_network *desired_find_network(const struct desired *d, const char *
 struct store_endpoint *desired_find_endpoint(const struct desired *d, const char *id);
 struct holder *desired_find_holder(const struct desired *d, const char *network,
 				   const struct addr *a);
+/* The place of an endpoint's address in our address management; false: it is not ours. */
+bool desired_find_place(const struct desired *d, const struct store_endpoint *ep,
+			const struct addr *a, struct ipam_place *ret);
+/* Sees to it that the endpoint's addresses are leased. */
+int desired_hold_addresses(struct desired *d, const struct store_endpoint *ep,
+			   struct err *e);
 
 /* Into and out of memory. keep takes the object, also when it fails (-ENOMEM); its id
  * must not be known. */

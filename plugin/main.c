@@ -17,6 +17,7 @@
 #include "plugin/node.h"
 #include "plugin/pulse.h"
 #include "plugin/taken.h"
+#include "plugin/sweep.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -156,6 +157,7 @@ static void on_engine_state(void *ctx, const char *version, bool synced, const c
 	control_set_engine(d->control, version, synced, text);
 	if (version)
 		d->calls.all_routes = strverscmp(version, "1.42") < 0;
+	sweep_engine_synced(d->node, version && synced);
 	if (version && !synced)
 		discovery_engine_up(&d->discovery);
 }

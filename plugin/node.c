@@ -9,6 +9,7 @@
 #include "plugin/base/clock.h"
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
+#include "plugin/sweep.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -31,6 +32,7 @@ struct node {
 	struct worker *store;
 	struct worker *kernel;
 	struct desired *desired;     /* Thread: store */
+	struct sweep *sweep;	     /* Thread: store */
 	sd_event_source *expiry;     /* Thread: store */
 	uint64_t expiry_pause_ms;    /* not before; Thread: store */
 	sd_event_source *retry;	     /* of lost; Thread: store */
@@ -423,6 +425,9 @@ static int store_start(void *ctx, sd_event *event, struct err *e)
 	if (r < 0)
 		return err_sys(e, r, "timer");
 	(void)sd_event_source_set_enabled(n->retry, SD_EVENT_OFF);
+	r = sweep_new(event, n, &n->sweep, e);
+	if (r < 0)
+		return r;
 	rs = calloc(1, sizeof(*rs));
 	if (!rs)
 		return err_sys(e, -ENOMEM, "start");
@@ -451,6 +456,7 @@ static void store_stop(void *ctx)
 		TAILQ_REMOVE(&n->lost, lj, link);
 		free(lj);
 	}
+	sweep_free(TAKE(n->sweep));
 	sd_event_source_disable_unref(TAKE(n->retry));
 	sd_event_source_disable_unref(TAKE(n->expiry));
 	desired_free(TAKE(n->desired));
