@@ -97,10 +97,11 @@ WRAP_test_desired_fail := db_commit db_run db_step malloc calloc realloc strdup 
 WRAP_test_names := dns_server_new dns_server_free dns_server_add dns_server_del \
 	dns_server_set_client
 WRAP_NODE := actual_new actual_free actual_start actual_network_add actual_network_state \
-	actual_endpoint_adopt actual_endpoint_leave actual_service actual_port \
+	actual_endpoint_adopt actual_endpoint_leave actual_endpoint_del actual_service actual_port \
 	actual_count actual_repairs dns_server_new dns_server_free \
 	dns_server_set_client db_commit
-WRAP_test_node := $(WRAP_NODE) registry_deadline registry_expire
+WRAP_test_node := $(WRAP_NODE) registry_deadline registry_expire desired_sweep_due \
+	desired_sweep desired_engine_synced
 WRAP_test_discovery := $(WRAP_NODE)
 WRAP_test_control := $(WRAP_NODE) http_reply http_reply_error http_request_method \
 	http_request_path

@@ -106,6 +106,7 @@ int ipam_reload(struct ipam *m, struct err *e)
 	m->stale = true;
 	m->sequence = 0;
 	m->swept = -1; /* what was dropped may be back */
+	m->sweeping = -1;
 	ipam_table_clear(&m->table);
 	r = ipam_store_state_get(m->store, &m->state, e);
 	if (r == 0)
@@ -323,10 +324,11 @@ static int confirm_pool(struct ipam *m, struct ipam_pool *pool, struct err *e)
 	int r;
 
 	if (pool->round == m->state.round)
-		return ipam_is_global(pool->set)
-			       ? 0
-			       : err_set(e, -EEXIST, "pool %s is in use already",
-					 pool->id);
+		return ipam_is_global(pool->set) ? 0
+						 : err_set(e, -EEXIST,
+							   "invalid pool request: pool "
+							   "%s is in use already",
+							   pool->id);
 	r = ipam_store_pool_set_round(m->store, pool->number, m->state.round, e);
 	if (r == 0 && !ipam_is_global(pool->set))
 		r = note_replay(m, e);

@@ -153,15 +153,16 @@ struct ipam_users {
  * that no endpoint has, and pools of the local space that no network has. Gateways stay
  * while their pool does, and so do addresses that were asked for by name in a pool which
  * is not confirmed itself (auxiliary addresses are among them). Pools only go if Docker
- * has told of one that it knew: it asks for capabilities also without a replay. Held
- * leases are read once through for it.
+ * has told of one that it knew: it asks for capabilities also without a replay. One call
+ * looks at some thousand leases; as long as ipam_drop_unconfirmed_due says so there are
+ * more.
  */
 int ipam_drop_unconfirmed(struct ipam *m, const struct ipam_users *users, uint64_t now_ms,
 			  struct err *e);
 
 /* Rows of addresses that have rested: removes up to IPAM_TIDY_MAX of them. *ret_more:
  * there are more. */
-#define IPAM_TIDY_MAX 1000
+#define IPAM_TIDY_MAX 256
 int ipam_tidy(struct ipam *m, uint64_t now_ms, bool *ret_more, struct err *e);
 /* Is there anything for these two to do? */
 bool ipam_drop_unconfirmed_due(const struct ipam *m, uint64_t now_ms);

@@ -21,6 +21,8 @@ struct ipam {
 	uint64_t stamp;		       /* the last one given to a released address, us */
 	uint64_t round_ms;	       /* when state.round, or we, began */
 	int64_t swept;		       /* the last round whose unconfirmed are gone */
+	int64_t sweeping;	       /* the round that sweep_mark is of */
+	struct ipam_store_mark sweep_mark; /* how far the leases were looked at */
 	struct ipam_table table;
 	bool stale; /* memory may differ from the rows */
 };

@@ -20,17 +20,14 @@
 
 /* --- what was not confirmed ------------------------------------------------------ */
 
-struct candidate {
-	int64_t pool; /* number */
-	struct addr addr;
-};
-
 struct search {
 	struct ipam *m;
 	const struct ipam_users *users;
-	struct candidate *list;
-	size_t count;
-	size_t size;
+	unsigned int count;
+	struct {
+		struct ipam_pool *pool;
+		struct addr addr;
+	} list[IPAM_STORE_PAGE];
 };
 
 static bool has_network(const struct ipam_users *users, const struct ipam_pool *pool)
@@ -55,54 +52,45 @@ static bool is_lost(const struct search *s, const struct ipam_pool *pool,
 static int note_lost(void *ctx, const struct ipam_store_lease *row, struct err *e)
 {
 	struct search *s = ctx;
-	const struct ipam_pool *pool = ipam_table_find_number(&s->m->table, row->pool);
+	struct ipam_pool *pool = ipam_table_find_number(&s->m->table, row->pool);
 
-	if (!pool || !is_lost(s, pool, row))
+	(void)e;
+	if (row->released || row->round == s->m->state.round || !pool ||
+	    !is_lost(s, pool, row))
 		return 0;
-	if (s->count == s->size) {
-		size_t size = s->size ? s->size * 2 : 64;
-		struct candidate *list = reallocarray(s->list, size, sizeof(*list));
-
-		if (!list)
-			return err_sys(e, -ENOMEM, "leases that were not confirmed");
-		s->list = list;
-		s->size = size;
-	}
-	s->list[s->count++] = (struct candidate){row->pool, row->addr};
+	s->list[s->count].pool = pool;
+	s->list[s->count].addr = row->addr;
+	s->count++; /* at most a page */
 	return 0;
 }
 
-static int drop_leases(struct ipam *m, const struct search *s, uint64_t now_ms,
-		       struct err *e)
+/* Looks at one page of leases; 1: there are more. */
+static int drop_lost_leases(struct ipam *m, const struct ipam_users *users,
+			    uint64_t now_ms, struct err *e)
 {
-	for (size_t i = 0; i < s->count; i++) {
-		struct ipam_release rl = {.addr = s->list[i].addr, .now_ms = now_ms};
-		bool gone = false;
-		int r;
+	auto_free struct search *s = calloc(1, sizeof(*s));
+	int count;
 
-		rl.pool = ipam_table_find_number(&m->table, s->list[i].pool);
-		rl.dropped = true;
-		r = ipam_release(m, &rl, &gone, e);
+	if (!s)
+		return err_sys(e, -ENOMEM, "leases that were not confirmed");
+	s->m = m;
+	s->users = users;
+	count = ipam_store_lease_each_after(m->store, &m->sweep_mark, note_lost, s, e);
+	if (count < 0)
+		return count;
+	for (unsigned int i = 0; i < s->count; i++) {
+		struct ipam_release rl = {s->list[i].pool, s->list[i].addr, now_ms, true};
+		bool gone = false;
+		int r = ipam_release(m, &rl, &gone, e);
+
 		if (r < 0)
 			return r;
 	}
 	if (s->count)
-		log_warning("addresses that Docker did not ask for again are free "
-			    "count=%zu",
+		log_warning("addresses are free, Docker did not ask for them again "
+			    "count=%u",
 			    s->count);
-	return 0;
-}
-
-static int drop_lost_leases(struct ipam *m, const struct ipam_users *users,
-			    uint64_t now_ms, struct err *e)
-{
-	struct search s = {.m = m, .users = users};
-	int r = ipam_store_lease_each_before(m->store, m->state.round, note_lost, &s, e);
-
-	if (r == 0)
-		r = drop_leases(m, &s, now_ms, e);
-	free(s.list);
-	return r;
+	return count == IPAM_STORE_PAGE;
 }
 
 struct holding {
@@ -169,11 +157,19 @@ int ipam_drop_unconfirmed(struct ipam *m, const struct ipam_users *users, uint64
 
 	if (r < 0 || !ipam_drop_unconfirmed_due(m, now_ms))
 		return r;
+	if (m->sweeping != m->state.round) {
+		m->sweeping = m->state.round;
+		m->sweep_mark = (struct ipam_store_mark){0};
+	}
 	r = drop_lost_leases(m, users, now_ms, e);
+	if (r > 0)
+		return 0; /* the next page the next time */
 	if (r == 0)
 		r = drop_lost_pools(m, users, e);
 	if (r == 0)
 		m->swept = m->state.round;
+	else
+		m->stale = true; /* some of it may be undone */
 	return r;
 }
 

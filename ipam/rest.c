@@ -6,6 +6,7 @@
  */
 #include "ipam/rest.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -215,8 +216,10 @@ static void consider(struct oldest *o, const struct rest_node *node,
 
 static const struct rest_node *find_lowest(const struct rest_node *node)
 {
-	while (node->stamp != node->lowest)
+	while (node->stamp != node->lowest) {
 		node = lowest_of(node->left) == node->lowest ? node->left : node->right;
+		assert(node); /* the lowest stamp is somewhere */
+	}
 	return node;
 }
 
@@ -224,12 +227,13 @@ bool rest_oldest(const struct rest *r, addrnum first, addrnum last, addrnum *ret
 		 uint64_t *ret_stamp)
 {
 	const struct rest_node *top = r->root;
-	struct oldest o = {.stamp = UINT64_MAX};
+	struct oldest o;
 
 	while (top && (node_addr(top) < first || node_addr(top) > last))
 		top = node_addr(top) < first ? top->right : top->left;
 	if (!top)
 		return false;
+	o = (struct oldest){.node = top, .stamp = top->stamp};
 	/* Down the left edge: what lies to its right is inside, below top. */
 	for (const struct rest_node *node = top->left; node;) {
 		if (node_addr(node) < first) {
@@ -240,7 +244,6 @@ bool rest_oldest(const struct rest *r, addrnum first, addrnum last, addrnum *ret
 		consider(&o, node, NULL);
 		node = node->left;
 	}
-	consider(&o, top, NULL);
 	for (const struct rest_node *node = top->right; node;) {
 		if (node_addr(node) > last) {
 			node = node->left;

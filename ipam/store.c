@@ -26,7 +26,7 @@ enum statement {
 	ST_LEASE_FIND,
 	ST_LEASE_ALL,
 	ST_LEASE_OF,
-	ST_LEASE_BEFORE,
+	ST_LEASE_AFTER,
 	ST_STATE_GET,
 	ST_STATE_SET,
 	ST_COUNT
@@ -67,8 +67,9 @@ static const char *const sql[] = {
 			 " ORDER BY set_number, addr",
 	[ST_LEASE_OF] = "SELECT " LEASE_COLUMNS " FROM ipam_lease"
 			" WHERE set_number = ?1 AND pool = ?2 ORDER BY addr",
-	[ST_LEASE_BEFORE] = "SELECT " LEASE_COLUMNS " FROM ipam_lease"
-			    " WHERE round < ?1 AND released = 0",
+	[ST_LEASE_AFTER] = "SELECT " LEASE_COLUMNS " FROM ipam_lease"
+			   " WHERE (set_number, addr) > (?1, ?2)"
+			   " ORDER BY set_number, addr LIMIT ?3",
 	[ST_STATE_GET] = "SELECT round, replayed FROM ipam_state",
 	[ST_STATE_SET] = "UPDATE ipam_state SET round = ?1, replayed = ?2",
 };
@@ -395,11 +396,37 @@ int ipam_store_lease_each(struct ipam_store *s, ipam_store_lease_fn fn, void *ct
 	return each_lease(s->st[ST_LEASE_ALL], fn, ctx, e);
 }
 
-int ipam_store_lease_each_before(struct ipam_store *s, int64_t round,
-				 ipam_store_lease_fn fn, void *ctx, struct err *e)
+/* Notes how far a page has come. */
+struct page {
+	ipam_store_lease_fn fn;
+	void *ctx;
+	struct ipam_store_mark mark;
+	int count;
+};
+
+static int on_page_lease(void *ctx, const struct ipam_store_lease *lease, struct err *e)
 {
-	db_bind_int(s->st[ST_LEASE_BEFORE], 1, round);
-	return each_lease(s->st[ST_LEASE_BEFORE], fn, ctx, e);
+	struct page *p = ctx;
+
+	p->mark = (struct ipam_store_mark){lease->set, lease->addr};
+	p->count++;
+	return p->fn(p->ctx, lease, e);
+}
+
+int ipam_store_lease_each_after(struct ipam_store *s, struct ipam_store_mark *mark,
+				ipam_store_lease_fn fn, void *ctx, struct err *e)
+{
+	struct page p = {.fn = fn, .ctx = ctx, .mark = *mark};
+	int r;
+
+	db_bind_int(s->st[ST_LEASE_AFTER], 1, mark->set);
+	db_bind_addr(s->st[ST_LEASE_AFTER], 2, &mark->addr);
+	db_bind_int(s->st[ST_LEASE_AFTER], 3, IPAM_STORE_PAGE);
+	r = each_lease(s->st[ST_LEASE_AFTER], on_page_lease, &p, e);
+	if (r < 0)
+		return r;
+	*mark = p.mark;
+	return p.count;
 }
 
 int ipam_store_lease_each_of(struct ipam_store *s, const struct ipam_store_pool *pool,

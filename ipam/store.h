@@ -99,9 +99,17 @@ typedef int (*ipam_store_lease_fn)(void *ctx, const struct ipam_store_lease *lea
 				   struct err *e);
 int ipam_store_lease_each(struct ipam_store *s, ipam_store_lease_fn fn, void *ctx,
 			  struct err *e);
-/* Only the held ones of a round before this one. */
-int ipam_store_lease_each_before(struct ipam_store *s, int64_t round,
-				 ipam_store_lease_fn fn, void *ctx, struct err *e);
+/* A place in the order of leases. All zero: before the first. */
+struct ipam_store_mark {
+	int64_t set;
+	struct addr addr;
+};
+
+/* Only the next IPAM_STORE_PAGE after the mark, which is moved on. Returns their number.
+ */
+#define IPAM_STORE_PAGE 2000
+int ipam_store_lease_each_after(struct ipam_store *s, struct ipam_store_mark *mark,
+				ipam_store_lease_fn fn, void *ctx, struct err *e);
 /* Only the leases of one pool; they are found by walking through those of its set. */
 int ipam_store_lease_each_of(struct ipam_store *s, const struct ipam_store_pool *pool,
 			     ipam_store_lease_fn fn, void *ctx, struct err *e);

@@ -15,6 +15,7 @@
 #define OPTION_VIP_RANGE "vip-range"
 #define MTU_MIN		 68 /* RFC 791 */
 #define MTU_MAX		 65535
+#define VIP_HOST_BITS	 3U /* of the smallest pool with room for VIPs, see ipam/pool.c */
 #define NOT_OUR_IPAM                                                \
 	"the network's addresses are not from fairlead: create it " \
 	"with --ipam-driver, or give -o vip-range"
@@ -201,14 +202,23 @@ static int register_network(struct desired *d, const struct store_network *n,
 	return desired_from_registry(d, registry_network_add(d->registry, &rn, e));
 }
 
-static const char *no_vip_reason(const struct network_config *c,
-				 const struct vip_wishes *w)
+static int tell_no_vip(const struct vip_wishes *w, struct store_network *n)
 {
+	const struct network_config *c = &n->config;
+	const struct cidr *pool = &c->subnets[0].pool;
+	char text[CIDR_TEXT_SIZE];
+
 	if (first_range(c, AF_INET).addr.family || first_range(c, AF_INET6).addr.family)
-		return "";
-	if (w->none)
-		return "the network has vip-range=none";
-	return w->ours ? "the network's pool has no VIP range" : NOT_OUR_IPAM;
+		return str_copy(n->no_vip_reason, sizeof(n->no_vip_reason), "");
+	if (w->none || !w->ours)
+		return str_copy(n->no_vip_reason, sizeof(n->no_vip_reason),
+				w->none ? "the network has vip-range=none"
+					: NOT_OUR_IPAM);
+	return str_printf(n->no_vip_reason, sizeof(n->no_vip_reason),
+			  "pool %s has no VIP range: %s", cidr_format(pool, text),
+			  pool->prefix + VIP_HOST_BITS > addr_bits(&pool->addr)
+				  ? "it is too small"
+				  : "no part of it is free");
 }
 
 /* A network that says it is of our local space, and is not, cannot be told from a ghost
@@ -250,8 +260,7 @@ static int fill_network(struct desired *d, const struct api_network_create *rq,
 	if (r == 0)
 		r = desired_copy_options(generic, &n->options, e);
 	if (r == 0)
-		r = str_copy(n->no_vip_reason, sizeof(n->no_vip_reason),
-			     no_vip_reason(c, &w));
+		r = tell_no_vip(&w, n);
 	return r;
 }
 

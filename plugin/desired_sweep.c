@@ -225,6 +225,7 @@ int desired_sweep(struct desired *d, uint64_t now_ms, struct desired_swept *ret,
 		r = drop_silent(d, now_ms, swept, e);
 		if (r == 0)
 			r = ipam_drop_unconfirmed(d->ipam, &users, now_ms, e);
+		swept->more |= ipam_drop_unconfirmed_due(d->ipam, now_ms);
 	}
 	if (r == 0)
 		r = ipam_tidy(d->ipam, now_ms, &more, e);

@@ -41,7 +41,8 @@
 #define CONNECTION_LIMIT     1024
 #define SOCKET_MODE	     0660
 #define PULSE_PERIOD_MS	     10000
-#define PULSE_LIMIT	     5 /* more than 45 s: then systemd may end us */
+#define SWEEP_PERIOD_MS	     30000 /* a tenth of what is waited for */
+#define PULSE_LIMIT	     5	   /* more than 45 s: then systemd may end us */
 #define SECOND_LOOK_SLACK_US 1000000
 #define DRAIN_POLL_US	     10000
 #define DRAIN_LIMIT_US	     8000000 /* Docker sends SIGKILL 10 s after SIGTERM */
@@ -491,6 +492,7 @@ static int start_node(struct daemon *d, struct err *e)
 		.run_dir = c->run_dir,
 		.dns = c->dns,
 		.reconcile_s = c->reconcile_interval_s,
+		.sweep_ms = SWEEP_PERIOD_MS,
 		.ready = on_ready,
 		.ctx = d,
 	};

@@ -425,7 +425,7 @@ static int store_start(void *ctx, sd_event *event, struct err *e)
 	if (r < 0)
 		return err_sys(e, r, "timer");
 	(void)sd_event_source_set_enabled(n->retry, SD_EVENT_OFF);
-	r = sweep_new(event, n, &n->sweep, e);
+	r = sweep_new(event, n, n->config.sweep_ms, &n->sweep, e);
 	if (r < 0)
 		return r;
 	rs = calloc(1, sizeof(*rs));

@@ -23,6 +23,7 @@ struct node_config {
 	const char *run_dir;
 	bool dns;
 	unsigned int reconcile_s;
+	unsigned int sweep_ms; /* period of the look for what Docker forgot */
 	/* Everything known at start is in the kernel; error code 0, or why the host's
 	 * rules are not as they should be. Thread: loop. */
 	void (*ready)(void *ctx, const struct err *e);

@@ -14,13 +14,13 @@
 #define LOG_MODULE "node"
 #include "plugin/base/log.h"
 
-#define PERIOD_US   30000000UL /* a tenth of what is waited for */
-#define MORE_US	    50000UL    /* between two full batches: requests go first */
+#define MORE_US	    20000UL /* between two full batches: requests go first */
 #define ACCURACY_US 10000UL
 
 struct sweep {
 	struct node *node;
 	sd_event_source *timer;
+	uint64_t period_us;
 };
 
 /* --- links: store -> kernel -------------------------------------------------------- */
@@ -74,7 +74,11 @@ static bool look(struct sweep *s)
 	if (!desired_sweep_due(d, clock_ms()))
 		return false;
 	lj = calloc(1, sizeof(*lj));
-	r = lj ? sweep_batch(d, &lj->swept, &e) : err_sys(&e, -ENOMEM, "sweep");
+	if (!lj) {
+		log_error("no memory to look for what Docker forgot, trying again");
+		return false;
+	}
+	r = sweep_batch(d, &lj->swept, &e);
 	node_arm_expiry(s->node); /* backends have gone, perhaps */
 	if (r < 0) {
 		log_error("what Docker forgot: %s, trying again", e.text);
@@ -93,16 +97,18 @@ static bool look(struct sweep *s)
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	bool more = look(userdata);
+	struct sweep *s = userdata;
+	bool more = look(s);
 
 	(void)usec;
 	/* Both can only fail for a source that is not of the calling process. */
-	(void)sd_event_source_set_time_relative(source, more ? MORE_US : PERIOD_US);
+	(void)sd_event_source_set_time_relative(source, more ? MORE_US : s->period_us);
 	(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 	return 0;
 }
 
-int sweep_new(sd_event *event, struct node *node, struct sweep **ret, struct err *e)
+int sweep_new(sd_event *event, struct node *node, unsigned int period_ms,
+	      struct sweep **ret, struct err *e)
 {
 	auto_free struct sweep *s = calloc(1, sizeof(*s));
 	int r;
@@ -110,7 +116,8 @@ int sweep_new(sd_event *event, struct node *node, struct sweep **ret, struct err
 	if (!s)
 		return err_sys(e, -ENOMEM, "sweep");
 	s->node = node;
-	r = sd_event_add_time_relative(event, &s->timer, CLOCK_MONOTONIC, PERIOD_US,
+	s->period_us = period_ms * 1000UL;
+	r = sd_event_add_time_relative(event, &s->timer, CLOCK_MONOTONIC, s->period_us,
 				       ACCURACY_US, on_timer, s);
 	if (r < 0)
 		return err_sys(e, r, "timer");

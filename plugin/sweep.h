@@ -13,8 +13,10 @@
 struct node;
 struct sweep;
 
-/* The first look comes after a while; node and event must outlive *ret. Thread: store. */
-int sweep_new(sd_event *event, struct node *node, struct sweep **ret, struct err *e);
+/* Looks every period_ms, first after the first one; node and event must outlive *ret.
+ * Thread: store. */
+int sweep_new(sd_event *event, struct node *node, unsigned int period_ms,
+	      struct sweep **ret, struct err *e);
 void sweep_free(struct sweep *s);
 
 /* As desired_engine_synced. Thread: loop. */

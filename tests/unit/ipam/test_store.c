@@ -259,14 +259,11 @@ static void test_released_rows(void **state)
 	assert_int_equal(ipam_store_lease_add(f->store, &row, NULL), 0);
 	assert_int_equal(ipam_store_lease_add(f->store, &row, NULL), -EEXIST);
 	assert_int_equal(
-		ipam_store_lease_each_before(f->store, 7, note_lease, &rows, NULL), 0);
-	assert_int_equal(rows.lease_count, 0);
-	assert_int_equal(
-		ipam_store_lease_each_before(f->store, 8, note_lease, &rows, NULL), 0);
-	assert_int_equal(rows.lease_count, 1);
-	assert_string_equal(rows.owners[0], "db");
-	assert_int_equal(rows.leases[0].pool, 2);
-	assert_int_equal(rows.leases[0].sequence, 12);
+		ipam_store_lease_find(f->store, &row, owner, sizeof(owner), NULL), 0);
+	assert_string_equal(owner, "db");
+	assert_int_equal(row.released, 0);
+	assert_int_equal(row.pool, 2);
+	assert_int_equal(row.sequence, 12);
 
 	assert_int_equal(ipam_store_lease_del_released(f->store, 2, &first, &last, NULL),
 			 0);
@@ -306,6 +303,43 @@ static void test_pool_takes_leases(void **state)
 	assert_int_equal(rows.lease_count, 2);
 	assert_true(addr_equal(&rows.leases[0].addr, &two.addr));
 	assert_true(addr_equal(&rows.leases[1].addr, &other.addr));
+}
+
+static int count_lease(void *ctx, const struct ipam_store_lease *row, struct err *e)
+{
+	(void)row;
+	(void)e;
+	++*(int *)ctx;
+	return 0;
+}
+
+static void test_pages(void **state)
+{
+	static const int sizes[] = {IPAM_STORE_PAGE, IPAM_STORE_PAGE, 3, 0, 0};
+	struct fixture *f = *state;
+	struct ipam_store_mark mark = {0};
+	int count = 0;
+	int want = 0;
+
+	assert_int_equal(db_begin(f->db, NULL), 0);
+	for (int i = 0; i < 2 * IPAM_STORE_PAGE + 3; i++) {
+		char text[ADDR_TEXT_SIZE];
+		struct ipam_store_lease row;
+
+		(void)snprintf(text, sizeof(text), i % 2 ? "fd00::%x" : "10.0.%d.%d",
+			       i % 2 ? i : i / 256, i % 256);
+		row = lease_row(1 + i % 2, 1, text);
+		assert_int_equal(ipam_store_lease_add(f->store, &row, NULL), 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		assert_int_equal(ipam_store_lease_each_after(f->store, &mark, count_lease,
+							     &count, NULL),
+				 sizes[i]);
+		want += sizes[i];
+		assert_int_equal(count, want);
+	}
+	assert_int_equal(mark.set, 2);
+	assert_int_equal(db_commit(f->db, NULL), 0);
 }
 
 static void test_state(void **state)
@@ -367,6 +401,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lease_rows, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pool_takes_leases, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_released_rows, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unsound_pools, setup, teardown),
 	};

@@ -32,6 +32,7 @@ static struct actual_hooks hooks;      /* as the kernel worker got them */
 static atomic_bool database_full;      /* nothing can be committed */
 static atomic_uint failed_commits;     /* because of that */
 static atomic_uint left_in_the_kernel; /* calls of actual_endpoint_leave */
+static atomic_uint deleted_links;      /* calls of actual_endpoint_del */
 
 /* --- the kernel -----------------------------------------------------------------------
  */
@@ -43,6 +44,8 @@ int __wrap_actual_network_add(struct actual *a, const struct network_config *c,
 			      struct err *e);
 void __wrap_actual_endpoint_adopt(struct actual *a, const struct actual_endpoint *ep);
 void __wrap_actual_endpoint_leave(struct actual *a, const char *id);
+int __wrap_actual_endpoint_del(struct actual *a, const char *network, const char *id,
+			       struct err *e);
 void __wrap_actual_service(struct actual *a, uint32_t mark, struct lb_view *v);
 void __wrap_actual_port(struct actual *a, const struct firewall_port *old,
 			const struct firewall_port *new_port);
@@ -88,6 +91,16 @@ void __wrap_actual_endpoint_leave(struct actual *a, const char *id)
 	(void)a;
 	(void)id;
 	left_in_the_kernel++;
+}
+
+int __wrap_actual_endpoint_del(struct actual *a, const char *network, const char *id,
+			       struct err *e)
+{
+	(void)a;
+	assert_string_equal(network, "n1");
+	assert_string_equal(id, "e1");
+	deleted_links++;
+	return err_set(e, -EBUSY, "not now");
 }
 
 void __wrap_actual_service(struct actual *a, uint32_t mark, struct lb_view *v)
@@ -244,6 +257,7 @@ static inline int setup(void **state)
 	const struct node_config config = {
 		.desired = {.state_dir = ":memory:", .mtu = 1500, .balancer = "nft"},
 		.run_dir = "/nowhere",
+		.sweep_ms = 5,
 		.ready = on_ready,
 		.ctx = f,
 	};
@@ -252,6 +266,7 @@ static inline int setup(void **state)
 	database_full = false;
 	failed_commits = 0;
 	left_in_the_kernel = 0;
+	deleted_links = 0;
 	if (!f || sd_event_new(&f->event) < 0 ||
 	    node_new(f->event, &config, &f->node, &e) < 0)
 		return -1;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What the node does when its database is full for a while. */
+#include "plugin/sweep.h"
+
 #include "tests/unit/plugin/node_fixture.h"
 
 #define RETRY_LEAST_MS 900
@@ -78,6 +80,83 @@ static void test_lost_endpoint_at_the_end(void **state)
 	turn_until_count(f, &failed_commits, 1); /* teardown frees what waits */
 }
 
+/* --- sweeping: what the desired state says is due --------------------------------- */
+
+static atomic_int due; /* looks that find something */
+static atomic_uint sweeps;
+static atomic_int engine_synced;
+
+bool __wrap_desired_sweep_due(struct desired *d, uint64_t now_ms);
+int __wrap_desired_sweep(struct desired *d, uint64_t now_ms, struct desired_swept *ret,
+			 struct err *e);
+void __wrap_desired_engine_synced(struct desired *d, bool synced, uint64_t now_ms);
+
+bool __wrap_desired_sweep_due(struct desired *d, uint64_t now_ms)
+{
+	assert_non_null(d);
+	assert_true(now_ms > 0);
+	return due > 0;
+}
+
+int __wrap_desired_sweep(struct desired *d, uint64_t now_ms, struct desired_swept *ret,
+			 struct err *e)
+{
+	(void)d;
+	(void)now_ms;
+	(void)e;
+	sweeps++;
+	if (database_full)
+		return 0;
+	ret->more = --due > 0;
+	ret->count = 1;
+	(void)str_copy(ret->list[0].id, sizeof(ret->list[0].id), "e1");
+	(void)str_copy(ret->list[0].network, sizeof(ret->list[0].network), "n1");
+	return 0;
+}
+
+void __wrap_desired_engine_synced(struct desired *d, bool synced, uint64_t now_ms)
+{
+	assert_non_null(d);
+	assert_true(now_ms > 0);
+	engine_synced = synced;
+}
+
+static int nothing(struct node *node, void *arg)
+{
+	(void)node;
+	(void)arg;
+	return 0;
+}
+
+/* Links of what was dropped are removed, but not before the database has it. */
+static void test_sweep(void **state)
+{
+	struct fixture *f = *state;
+
+	sweeps = 0;
+	database_full = true;
+	due = 2;
+	turn_until_count(f, &failed_commits, 2);
+	assert_int_equal(deleted_links, 0);
+	database_full = false;
+	turn_until_count(f, &deleted_links, 2);
+	assert_true(sweeps >= 4);
+	assert_int_equal(due, 0);
+}
+
+static void test_engine_synced(void **state)
+{
+	struct fixture *f = *state;
+
+	sweep_engine_synced(f->node, true);
+	assert_int_equal(in_store(f, nothing, NULL), 0);
+	assert_true(engine_synced);
+	database_full = true;
+	sweep_engine_synced(f->node, false);
+	assert_int_equal(in_store(f, nothing, NULL), -ENOSPC);
+	assert_false(engine_synced);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -86,6 +165,8 @@ int main(void)
 		TEST(test_expiry_waits_for_the_database),
 		TEST(test_lost_endpoint_is_not_forgotten),
 		TEST(test_lost_endpoint_at_the_end),
+		TEST(test_sweep),
+		TEST(test_engine_synced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
