@@ -6,6 +6,7 @@
  * still but for WAIT.
  */
 #include "ipam/ipam.h"
+#include "ipam/pool.h"
 
 #include "plugin/base/mem.h"
 #include "plugin/base/str.h"
@@ -21,7 +22,7 @@
 
 #define LOC	  IPAM_SPACE_LOCAL
 #define GLO	  IPAM_SPACE_GLOBAL
-#define STEPS_MAX 24
+#define STEPS_MAX 28
 
 enum verb {
 	END,
@@ -33,7 +34,11 @@ enum verb {
 	SERIAL,	 /* the same with the serial option */
 	GATEWAY, /* the same for a gateway */
 	RELEASE, /* a: id, b: address */
-	WAIT,	 /* a: seconds */
+	HOLD,	 /* a: space, b: pool, c: address */
+	FORGET,	 /* the same: Docker has forgotten it */
+	SWEEP,	 /* a: address that an endpoint has, b: pool that a network has */
+	TIDY,
+	WAIT, /* a: seconds */
 	REPLAY,
 	RELOAD,
 	VIP,	/* a: space, b: pool; want: the range, "" none */
@@ -151,6 +156,52 @@ static int ask_vip(struct ipam *m, const struct step *s, char *got, struct err *
 	return r;
 }
 
+static int ask_place(struct ipam *m, const struct step *s, struct err *e)
+{
+	struct ipam_place at = {.space = s->a};
+
+	assert_int_equal(cidr_parse(s->b, &at.pool), 0);
+	assert_int_equal(addr_parse(s->c, &at.addr), 0);
+	return s->verb == HOLD ? ipam_address_hold(m, &at, e)
+			       : ipam_address_drop(m, &at, script_now_ms, e);
+}
+
+static bool has_address(void *ctx, const struct ipam_place *at)
+{
+	const struct step *s = ctx;
+	char text[ADDR_TEXT_SIZE];
+
+	assert_true(cidr_contains(&at->pool, &at->addr));
+	return s->a && !strcmp(s->a, addr_format(&at->addr, text));
+}
+
+static bool has_pool(void *ctx, const char *space, const struct cidr *pool)
+{
+	const struct step *s = ctx;
+	char text[CIDR_TEXT_SIZE];
+
+	assert_string_equal(space, LOC);
+	return s->b && !strcmp(s->b, cidr_format(pool, text));
+}
+
+static int ask_sweep(struct ipam *m, const struct step *s, struct err *e)
+{
+	const struct ipam_users users = {has_address, has_pool, (void *)(uintptr_t)s};
+
+	return ipam_drop_unconfirmed(m, &users, script_now_ms, e);
+}
+
+static int tidy(struct ipam *m, struct err *e)
+{
+	bool more = true;
+	int r = 0;
+
+	while (r == 0 && more)
+		r = ipam_tidy(m, script_now_ms, &more, e);
+	assert_false(ipam_tidy_due(m, script_now_ms));
+	return r;
+}
+
 static int ask(struct ipam *m, const struct step *s, char *got, size_t size,
 	       struct err *e)
 {
@@ -171,6 +222,13 @@ static int ask(struct ipam *m, const struct step *s, char *got, size_t size,
 		return ask_address(m, s, got, e);
 	case RELEASE:
 		return ipam_address_release(m, s->a, s->b, script_now_ms, e);
+	case HOLD:
+	case FORGET:
+		return ask_place(m, s, e);
+	case SWEEP:
+		return ask_sweep(m, s, e);
+	case TIDY:
+		return tidy(m, e);
 	case WAIT:
 		script_now_ms += strtoul(s->a, NULL, 10) * 1000;
 		return 0;

@@ -28,17 +28,20 @@ struct fixture {
 	char path[96];
 	struct db *db;
 	struct ipam *m;
+	uint32_t rest_s;
+	uint64_t now_ms;
 };
 
 static void start(struct fixture *f)
 {
-	struct ipam_config config = {.default_size4 = 24, .default_size6 = 64};
+	struct ipam_config config = {
+		.rest_s = f->rest_s, .default_size4 = 24, .default_size6 = 64};
 	struct err e = {0};
 
 	assert_int_equal(cidr_parse("10.128.0.0/9", &config.default_pools4), 0);
 	assert_int_equal(cidr_parse("fd00:42::/48", &config.default_pools6), 0);
 	if (db_open(f->path, &f->db, &e) < 0 ||
-	    ipam_new(f->db, &config, 0, &f->m, &e) < 0)
+	    ipam_new(f->db, &config, f->now_ms, &f->m, &e) < 0)
 		fail_msg("%s", e.text);
 }
 
@@ -105,7 +108,8 @@ static int pool_add(struct fixture *f, const char *space, const char *pool,
 static int ask(struct fixture *f, const char *id, const char *address,
 	       char text[CIDR_TEXT_SIZE])
 {
-	struct ipam_address_request rq = {.pool_id = id, .address = address};
+	struct ipam_address_request rq = {
+		.pool_id = id, .address = address, .now_ms = f->now_ms};
 	struct cidr c;
 	int r = ipam_address_request(f->m, &rq, &c, NULL);
 
@@ -130,6 +134,21 @@ static void assert_refused(struct fixture *f, const char *id, const char *addres
 	char text[CIDR_TEXT_SIZE];
 
 	assert_int_equal(ask(f, id, address, text), want);
+}
+
+static bool nobody_has_address(void *ctx, const struct ipam_place *at)
+{
+	(void)ctx;
+	(void)at;
+	return false;
+}
+
+static bool nobody_has_pool(void *ctx, const char *space, const struct cidr *pool)
+{
+	(void)ctx;
+	(void)space;
+	(void)pool;
+	return false;
 }
 
 /* --- reopen, lose, fail ------------------------------------------------------------ */
@@ -191,6 +210,140 @@ static void test_reopen_in_replay(void **state)
 	assert_refused(f, LOC "/10.0.0.0/24", "10.0.0.1", -EEXIST);
 	assert_ask(f, LOC "/10.0.0.0/24", "10.0.0.2", "10.0.0.2/24");
 	assert_refused(f, LOC "/10.0.0.0/24", "10.0.0.2", -EEXIST);
+}
+
+static void give_back(struct fixture *f, const char *id, const char *address)
+{
+	assert_int_equal(ipam_address_release(f->m, id, address, f->now_ms, NULL), 0);
+}
+
+/* The rest goes on over a restart, and over one of the machine (its clock begins anew)
+ * it is never shorter. */
+static void test_reopen_at_rest(void **state)
+{
+	static const char *const id = LOC "/10.0.0.0/29";
+	struct fixture *f = *state;
+	bool more;
+
+	stop(f);
+	f->rest_s = 60;
+	f->now_ms = 5000000;
+	start(f);
+	assert_int_equal(pool_add(f, LOC, "10.0.0.0/29", ""), 0);
+	assert_ask(f, id, "", "10.0.0.1/29");
+	assert_ask(f, id, "", "10.0.0.2/29");
+	assert_ask(f, id, "10.0.0.6", "10.0.0.6/29");
+	give_back(f, id, "10.0.0.2");
+	f->now_ms += 20000;
+	give_back(f, id, "10.0.0.1");
+	stop(f);
+	f->now_ms += 39999;
+	start(f);
+	assert_ask(f, id, "", "10.0.0.3/29"); /* on from where it was */
+	assert_ask(f, id, "", "10.0.0.4/29");
+	assert_ask(f, id, "", "10.0.0.5/29");
+	f->now_ms += 1;
+	assert_ask(f, id, "", "10.0.0.2/29");
+	f->now_ms += 10000;
+	assert_ask(f, id, "10.0.0.1", "10.0.0.1/29");
+	give_back(f, id, "10.0.0.4");
+	stop(f);
+
+	f->now_ms = 59000; /* of the machine's next life */
+	start(f);
+	give_back(f, id, "10.0.0.1");
+	assert_ask(f, id, "", "10.0.0.4/29"); /* the older one, before its time */
+	give_back(f, id, "10.0.0.5");
+	assert_ask(f, id, "", "10.0.0.1/29");
+	give_back(f, id, "10.0.0.1");
+	stop(f);
+
+	f->rest_s = 0;
+	start(f);
+	assert_ask(f, id, "", "10.0.0.5/29");
+	assert_ask(f, id, "", "10.0.0.1/29");
+	give_back(f, id, "10.0.0.5");
+	assert_ask(f, id, "", "10.0.0.5/29");
+	assert_int_equal(ipam_tidy(f->m, f->now_ms, &more, NULL), 0);
+	assert_false(more);
+	assert_refused(f, id, "", -ENOSPC);
+}
+
+/* Rows go in batches of a limited size; none of an address that is held. */
+static void test_tidy(void **state)
+{
+	static const char *const id = LOC "/10.0.0.0/16";
+	const int count = 3 * IPAM_TIDY_MAX;
+	struct fixture *f = *state;
+	char text[CIDR_TEXT_SIZE];
+	unsigned int batches = 0;
+	bool more = true;
+
+	stop(f);
+	f->rest_s = 60;
+	f->now_ms = 5000000;
+	start(f);
+	assert_int_equal(pool_add(f, LOC, "10.0.0.0/16", ""), 0);
+	assert_int_equal(db_begin(f->db, NULL), 0);
+	for (int i = 0; i < count; i++)
+		assert_int_equal(ask(f, id, "", text), 0);
+	for (int i = 0; i < count; i++) {
+		int n = (i * 7 + 11) % count + 1; /* not in order */
+
+		(void)snprintf(text, sizeof(text), "10.0.%d.%d", n / 256, n % 256);
+		give_back(f, id, text);
+	}
+	assert_false(ipam_tidy_due(f->m, f->now_ms + 59000));
+	f->now_ms += 61000;
+	assert_true(ipam_tidy_due(f->m, f->now_ms));
+	assert_ask(f, id, "10.0.1.0", "10.0.1.0/16");
+	for (; more; batches++)
+		assert_int_equal(ipam_tidy(f->m, f->now_ms, &more, NULL), 0);
+	assert_int_equal(batches, 3);
+	assert_int_equal(db_commit(f->db, NULL), 0);
+	run_sql(f, "CREATE TEMP TABLE t(n CHECK (n = 1))");
+	run_sql(f, "INSERT INTO t SELECT count(*) FROM ipam_lease");
+	assert_refused(f, id, "10.0.1.0", -EEXIST);
+	assert_int_equal(ipam_reload(f->m, NULL), 0);
+	assert_refused(f, id, "10.0.1.0", -EEXIST);
+	assert_ask(f, id, "10.0.1.1", "10.0.1.1/16");
+}
+
+/* More leases than are looked at in one go, and a batch that is lost in between. */
+static void test_drop_many(void **state)
+{
+	static const char *const id = LOC "/10.0.0.0/16";
+	const struct ipam_users nobody = {nobody_has_address, nobody_has_pool, NULL};
+	const int count = 5000;
+	struct fixture *f = *state;
+	char text[CIDR_TEXT_SIZE];
+	int calls = 0;
+
+	assert_int_equal(pool_add(f, LOC, "10.0.0.0/16", ""), 0);
+	assert_int_equal(db_begin(f->db, NULL), 0);
+	for (int i = 0; i < count; i++)
+		assert_int_equal(ask(f, id, "", text), 0);
+	assert_int_equal(ipam_replay_begin(f->m, f->now_ms, NULL), 0);
+	assert_int_equal(pool_add(f, LOC, "10.0.0.0/16", ""), 0);
+	assert_ask(f, id, "10.0.19.136", "10.0.19.136/16");
+	assert_int_equal(db_commit(f->db, NULL), 0);
+	f->now_ms += IPAM_GRACE_MS;
+
+	assert_int_equal(db_begin(f->db, NULL), 0);
+	assert_int_equal(ipam_drop_unconfirmed(f->m, &nobody, f->now_ms, NULL), 0);
+	db_rollback(f->db);
+	assert_int_equal(ipam_reload(f->m, NULL), 0);
+	run_sql(f, "CREATE TEMP TABLE t(n CHECK (n IN (5000, 1)))");
+	run_sql(f, "INSERT INTO t SELECT count(*) FROM ipam_lease WHERE released = 0");
+	for (; ipam_drop_unconfirmed_due(f->m, f->now_ms); calls++)
+		assert_int_equal(ipam_drop_unconfirmed(f->m, &nobody, f->now_ms, NULL),
+				 0);
+	assert_in_range(calls, 2, 5);
+	run_sql(f, "DELETE FROM t");
+	run_sql(f, "INSERT INTO t SELECT count(*) FROM ipam_lease WHERE released = 0");
+	assert_ask(f, id, "10.0.0.1", "10.0.0.1/16");
+	assert_ask(f, id, "10.0.19.135", "10.0.19.135/16");
+	assert_refused(f, id, "10.0.19.136", -EEXIST);
 }
 
 static void test_rollback(void **state)
@@ -360,6 +513,8 @@ static const struct wish {
 
 struct model_lease {
 	bool held;
+	uint64_t rests_from; /* 1 more than the time in order of releases; 0: does not */
+	uint64_t rests_until;
 	int pool;
 	int round;
 	int owner; /* 0: none */
@@ -367,6 +522,8 @@ struct model_lease {
 
 struct model {
 	int round;
+	uint64_t now_ms;
+	uint64_t releases;
 	bool held[WISHES];
 	int rounds[WISHES];
 	struct model_lease leases[WISHES][HOSTS]; /* by the first wish of the set */
@@ -417,7 +574,7 @@ static void model_drop(struct model *md, int w)
 	md->held[w] = false;
 	for (int i = 0; i < HOSTS; i++)
 		if (md->leases[set_of(w)][i].pool == w)
-			md->leases[set_of(w)][i].held = false;
+			md->leases[set_of(w)][i] = (struct model_lease){.pool = -1};
 }
 
 static int model_pool(struct model *md, int w)
@@ -460,6 +617,14 @@ static bool model_free(const struct model *md, int w, int host)
 	return in_range(host, x->sub_first, x->sub_count) && !is_reserved(w, host) &&
 	       !in_range(host, x->vip_first, x->vip_count) &&
 	       !md->leases[set_of(w)][host].held;
+}
+
+/* Has host to be left out as long as there are others? */
+static bool model_rests(const struct model *md, int w, int host)
+{
+	const struct model_lease *l = &md->leases[set_of(w)][host];
+
+	return l->rests_from && md->now_ms < l->rests_until;
 }
 
 static void model_give(struct model *md, int w, int host, int owner)
@@ -526,16 +691,25 @@ static void try_choose(struct fixture *f, struct model *md, int w, int owner)
 {
 	struct ipam_address_request rq = {.address = "", .owner = owners[owner]};
 	char id[IPAM_POOL_ID_SIZE];
+	uint64_t oldest = UINT64_MAX;
 	struct cidr c;
 	int room = 0;
+	int rested = 0;
 	int r;
 
 	wish_id(w, id);
 	rq.pool_id = id;
 	rq.gateway = owner == 1;
+	rq.now_ms = md->now_ms;
 	r = ipam_address_request(f->m, &rq, &c, NULL);
-	for (int i = 0; i < HOSTS; i++)
+	for (int i = 0; i < HOSTS; i++) {
+		const struct model_lease *l = &md->leases[set_of(w)][i];
+
 		room += model_free(md, w, i);
+		rested += model_free(md, w, i) && !model_rests(md, w, i);
+		if (model_free(md, w, i) && l->rests_from && l->rests_from < oldest)
+			oldest = l->rests_from;
+	}
 	if (!md->held[w] || !room) {
 		assert_int_equal(r, md->held[w] ? -ENOSPC : -ENOENT);
 		return;
@@ -543,6 +717,11 @@ static void try_choose(struct fixture *f, struct model *md, int w, int owner)
 	assert_int_equal(r, 0);
 	assert_true(c.addr.bytes[3] < HOSTS);
 	assert_true(model_free(md, w, c.addr.bytes[3]));
+	if (rested)
+		assert_false(model_rests(md, w, c.addr.bytes[3]));
+	else
+		assert_int_equal(md->leases[set_of(w)][c.addr.bytes[3]].rests_from,
+				 oldest);
 	model_give(md, w, c.addr.bytes[3], owner);
 }
 
@@ -575,9 +754,12 @@ static void try_release(struct fixture *f, struct model *md, int w, int host)
 
 	wish_id(w, id);
 	(void)snprintf(address, sizeof(address), "10.0.0.%d", host);
-	assert_int_equal(ipam_address_release(f->m, id, address, 0, NULL), 0);
-	if (md->held[w] && l->held && l->pool == w)
-		l->held = false;
+	assert_int_equal(ipam_address_release(f->m, id, address, md->now_ms, NULL), 0);
+	if (!md->held[w] || !l->held || l->pool != w)
+		return;
+	l->held = false;
+	l->rests_from = f->rest_s ? ++md->releases : 0;
+	l->rests_until = md->now_ms + f->rest_s * 1000UL;
 }
 
 static void try_drop(struct fixture *f, struct model *md, int w)
@@ -641,6 +823,7 @@ static void try_one(struct fixture *f, struct model *md, unsigned int *seed)
 	int owner = rand_r(seed) % OWNERS;
 	int what = rand_r(seed) % 1000;
 
+	md->now_ms += (unsigned int)rand_r(seed) % 300;
 	if (what < 60)
 		try_pool(f, md, w);
 	else if (what < 75)
@@ -669,6 +852,7 @@ static void try_batch(struct fixture *f, struct model *md, unsigned int *seed)
 		try_one(f, md, seed);
 	if (end < 2) {
 		db_rollback(f->db);
+		before.now_ms = md->now_ms; /* time does not go back */
 		*md = before;
 		assert_int_equal(ipam_reload(f->m, NULL), 0);
 	} else {
@@ -676,13 +860,18 @@ static void try_batch(struct fixture *f, struct model *md, unsigned int *seed)
 	}
 	if (end == 9) {
 		stop(f);
+		f->now_ms = md->now_ms;
 		start(f);
 		forget_global(md);
+	} else if (end == 8) {
+		bool more;
+
+		assert_int_equal(ipam_tidy(f->m, md->now_ms, &more, NULL), 0);
 	}
 	check_all(f, md);
 }
 
-static void test_random(void **state)
+static void check_random(struct fixture *f, uint32_t rest_s)
 {
 	const char *text = getenv("FAIRLEAD_SEED");
 	unsigned int seed =
@@ -690,10 +879,25 @@ static void test_random(void **state)
 	struct model *md = calloc(1, sizeof(*md));
 
 	assert_non_null(md);
+	md->now_ms = 1000000;
+	stop(f);
+	f->rest_s = rest_s;
+	f->now_ms = md->now_ms;
+	start(f);
 	print_message("FAIRLEAD_SEED=%u\n", seed);
 	for (int i = 0; i < OPERATIONS / 32; i++)
-		try_batch(*state, md, &seed);
+		try_batch(f, md, &seed);
 	free(md);
+}
+
+static void test_random(void **state)
+{
+	check_random(*state, 0);
+}
+
+static void test_random_at_rest(void **state)
+{
+	check_random(*state, 2);
 }
 
 int main(void)
@@ -701,6 +905,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_reopen, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reopen_in_replay, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reopen_at_rest, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tidy, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_drop_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rollback, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failing_statements, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memory_heals, setup, teardown),
@@ -708,6 +915,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_full_names_the_pool, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_random, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_random_at_rest, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
