@@ -30,7 +30,7 @@
 #define RELIST_FIRST_MS	    1000
 #define RELIST_LAST_MS	    8000
 #define TIMER_ACCURACY_USEC 1000
-#define NETWORKS_PAUSE_MS   50 /* several events, one list */
+#define NETWORKS_PAUSE_MS   50 /* between two lists: several events, one list */
 #define NETWORKS_RETRY_MS   5000
 #define PING_LIMIT	    4096
 #define LIST_LIMIT	    (256UL * 1024 * 1024)
@@ -53,6 +53,7 @@ struct engine {
 	struct engine_request *networks_rq;
 	sd_event_source *networks_due; /* timer: list the networks */
 	bool networks_again;	       /* after the list under way */
+	uint64_t networks_ms;	       /* when they were asked for last */
 	struct engine_request *stream;
 	struct engine_lines lines;
 	char version[ENGINE_VERSION_SIZE];
@@ -225,7 +226,9 @@ static void networks_changed(struct engine *en)
 	en->networks_again = en->networks_rq != NULL;
 	(void)sd_event_source_get_enabled(en->networks_due, &on);
 	if (!on && !en->networks_again)
-		networks_in(en, NETWORKS_PAUSE_MS);
+		networks_in(en, clock_ms() - en->networks_ms < NETWORKS_PAUSE_MS
+					? NETWORKS_PAUSE_MS
+					: 0);
 }
 
 /* Their names and subnets are good to know: nothing that runs depends on them. */
@@ -262,6 +265,7 @@ static int on_networks_due(sd_event_source *source, uint64_t usec, void *userdat
 	if (!en->connected || en->networks_rq)
 		return 0;
 	en->networks_again = false;
+	en->networks_ms = clock_ms();
 	(void)snprintf(path, sizeof(path), "/v%s/networks", en->version); /* fits */
 	if (engine_http_get(en->http, &get, &en->networks_rq, &e) < 0) {
 		log_warning_limited("list of networks: %s, trying again", e.text);

@@ -220,6 +220,8 @@ pool() { # pool FILTER [NETWORK]: of what "fairlead pools" says of its pool
 
 # ---- gauges --------------------------------------------------------------------------
 
+six_is_known() { fairlead pools | grep -q six; }
+
 @test "fairlead pools: capacity, use, VIPs, by the network's name" {
 	network app --subnet 10.77.0.0/24
 	client
@@ -233,6 +235,7 @@ pool() { # pool FILTER [NETWORK]: of what "fairlead pools" says of its pool
 	[[ $(pool '[.vips.capacity, .vips.used, .vips.kept] | join(" ")') == "62 1 1" ]]
 	fairlead pools | tr -s ' ' | grep -qx '10.77.0.0/24 local app 191 3 188 2% 10.77.0.192/26 1/62'
 	network six --ipv6 --subnet fd77::/64 --subnet 10.78.0.0/16 --ip-range 10.78.5.0/24 -o vip-range=none
+	wait_until 5 six_is_known # Docker tells its name
 	[[ $(fairlead pools --json | jq -r '.pools[] | select(.network_name == "six")
 		| [.pool, .sub_pool, .capacity > 1e19, .free < 256] | join(" ")' | paste -sd,) == \
 		"10.78.0.0/16 10.78.5.0/24 false true,fd77::/64  true false" ]]
