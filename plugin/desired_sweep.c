@@ -10,7 +10,8 @@
  *    is dropped here with its address;
  *  - before CreateEndpoint a new owner cannot be told from the old one. That takes
  *    milliseconds, CreateEndpoint makes sure of the lease once more, and in between
- *    nobody else gets the address, as it rests longest of all.
+ *    nobody else is given the address, as it rests; only somebody who asks for exactly
+ *    this address in these milliseconds would get it, too.
  */
 #include "plugin/desired_internal.h"
 
