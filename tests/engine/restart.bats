@@ -90,6 +90,7 @@ survives() { # survives END: fairlead goes by END and comes, under traffic
 	steady_status >"$BATS_TEST_TMPDIR/status.after"
 	diff "$BATS_TEST_TMPDIR"/rules.{before,after}
 	diff "$BATS_TEST_TMPDIR"/status.{before,after}
+	[[ $(leases) == 5 ]]
 	# And it works on.
 	docker stop web2 >/dev/null
 	[[ $(get client "$vip" 4 | tally) == "web1 2 web3 2" ]]
@@ -202,11 +203,13 @@ all_distinct() { [[ -z $(all_addresses | sort | uniq -d) ]]; }
 @test "dockerd is killed with running containers: no ghosts, no address twice" {
 	three -p 8080:80
 	vip=$(vip web)
+	[[ $(leases) == 5 ]]
 	engine_kill
 	engine_start
 	# Its containers ended with it.
 	settled web ''
 	wait_until 5 holds "$(network_filter) | .endpoints == 0"
+	wait_until 5 leases_are 1
 	docker start client >/dev/null
 	replica web4 web -p 8080:80
 	for n in 3 2 1; do docker start "web$n" >/dev/null; done
@@ -217,6 +220,7 @@ all_distinct() { [[ -z $(all_addresses | sort | uniq -d) ]]; }
 	[[ $(get client "$vip" 8 | tally) == "web1 2 web2 2 web3 2 web4 2" ]]
 	[[ $(outside "$OKHTTPD" get 192.0.2.1 8080 8 | tally) == "web1 2 web2 2 web3 2 web4 2" ]]
 	[[ $(status "$(network_filter) | .endpoints") == 5 ]]
+	[[ $(leases) == 6 ]]
 }
 
 @test "dockerd and fairlead are killed at once" {
@@ -228,9 +232,11 @@ all_distinct() { [[ -z $(all_addresses | sort | uniq -d) ]]; }
 	engine_start
 	settled web ''
 	wait_until 5 holds "$(network_filter) | .endpoints == 0"
+	wait_until 5 leases_are 1
 	docker start client web1 web2 web3 >/dev/null
 	settled web 'web1=active web2=active web3=active'
 	all_distinct
+	[[ $(leases) == 5 ]]
 	[[ $(get client "$vip" 6 | tally) == "web1 2 web2 2 web3 2" ]]
 }
 
@@ -273,6 +279,7 @@ all_distinct() { [[ -z $(all_addresses | sort | uniq -d) ]]; }
 	grep -qx 'failed 0' "$BATS_TEST_TMPDIR/hold.outside"
 	steady_status >"$BATS_TEST_TMPDIR/status.after"
 	diff "$BATS_TEST_TMPDIR"/status.{before,after}
+	[[ $(leases) == 5 ]]
 	docker stop web2 >/dev/null
 	replica web4 web -p 8080:80
 	settled web 'web1=active web3=active web4=active'

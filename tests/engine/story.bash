@@ -99,6 +99,14 @@ settled() { # settled SERVICE STATES [NETWORK]
 	wait_until 5 are_states "$@" || { states "$1" "${3:-app}"; return 1; }
 }
 
+pool() { # pool FILTER [NETWORK]: of what "fairlead pools" says of its pool
+	fairlead pools --json | jq -r --arg id "$(docker network inspect -f '{{.Id}}' "${2:-app}")" \
+		".pools[] | select(.network == \$id) | $1"
+}
+
+leases() { pool .used; } # the gateway's, too
+leases_are() { [[ $(leases) == "$1" ]]; }
+
 vip() { status "$(service_filter "$@") | .vip[0]"; }
 
 addr() { # addr CONTAINER [NETWORK]

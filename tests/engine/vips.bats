@@ -31,11 +31,6 @@ errors() { status "$(service_filter "$@") | .errors[]"; }
 has_vip() { [[ $(vip "$1" "${3:-app}") == "$2" ]]; } # has_vip SERVICE VIP [NETWORK]
 is_kept() { holds "$(service_filter "$1") | .backends == []"; }
 
-pool() { # pool FILTER [NETWORK]: of what "fairlead pools" says of its pool
-	fairlead pools --json | jq -r --arg id "$(docker network inspect -f '{{.Id}}' "${2:-app}")" \
-		".pools[] | select(.network == \$id) | $1"
-}
-
 # ---- kept by name ----------------------------------------------------------------
 
 @test "a service has its VIP again: made anew, with others in between" {
