@@ -333,8 +333,9 @@ static void read_rows(bool rows[POOL_SIZE])
 	if (code == SQLITE_OK)
 		code = sqlite3_busy_timeout(db, ANSWER_MS);
 	if (code == SQLITE_OK)
-		code = sqlite3_prepare_v2(db, "SELECT addr FROM ipam_lease", -1, &st,
-					  NULL);
+		code = sqlite3_prepare_v2(
+			db, "SELECT addr FROM ipam_lease WHERE released = 0", -1, &st,
+			NULL);
 	if (code != SQLITE_OK) {
 		(void)fprintf(stderr, "ipamkill: %s\n", sqlite3_errmsg(db));
 		fail(setup.database);
