@@ -144,6 +144,7 @@ static int confirm_lease(struct ipam *m, struct ipam_pool *pool,
 	char text[ADDR_TEXT_SIZE];
 	char held[IPAM_OWNER_SIZE];
 	bool same_owner;
+	bool known;
 	int r = ipam_store_lease_find(m->store, &row, held, sizeof(held), e);
 
 	addr_format(a, text);
@@ -152,8 +153,10 @@ static int confirm_lease(struct ipam *m, struct ipam_pool *pool,
 		return err_wrap(e, r, "address %s of pool %s", text, pool->id);
 	}
 	same_owner = *owner && !strcmp(owner, held);
-	if (row.pool != pool->number ||
-	    (row.round == m->state.round && !ipam_is_global(pool->set) && !same_owner))
+	/* A replay tells of the pool before it tells of addresses. */
+	known = ipam_is_global(pool->set) || same_owner ||
+		(row.round < m->state.round && pool->round == m->state.round);
+	if (row.pool != pool->number || !known)
 		return err_set(e, -EEXIST, "address %s of pool %s is taken%s%s", text,
 			       pool->id,
 			       row.kind == IPAM_LEASE_GATEWAY ? " by the gateway"

@@ -145,7 +145,7 @@ static int decode_pool_release(struct call *c, const char *body, size_t len,
 static int store_pool_release(struct call *c, struct err *e)
 {
 	const char *id = c->in.pool_release.pool_id;
-	int r = ipam_pool_release(desired_ipam(call_store(c)), id, e);
+	int r = desired_pool_release(call_store(c), id, e);
 
 	desired_pool_used(call_store(c), id);
 	return r;

@@ -128,7 +128,10 @@ int desired_endpoint_join(struct desired *d, const struct api_join *rq,
 int desired_endpoint_leave(struct desired *d, const char *id, struct err *e);
 int desired_endpoint_delete(struct desired *d, const char *id, struct err *e);
 
-/* As ipam_address_release; nothing happens while an endpoint has the address. */
+/* As ipam_pool_release; nothing happens while containers live in it. */
+int desired_pool_release(struct desired *d, const char *pool_id, struct err *e);
+/* As ipam_address_release; nothing happens while an endpoint has the address, or
+ * containers have it as their gateway. */
 int desired_address_release(struct desired *d, const char *pool_id, const char *address,
 			    uint64_t now_ms, struct err *e);
 

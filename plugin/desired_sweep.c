@@ -79,6 +79,51 @@ static bool is_pool_id(const char *id, const struct ipam_place *at)
 	return !strncmp(id, text, len) && (id[len] == '\0' || id[len] == '/');
 }
 
+static bool has_joined(const struct desired *d, const char *network)
+{
+	for (const struct store_endpoint *ep = d->endpoints; ep; ep = ep->hh.next)
+		if (ep->sandbox_key[0] && !strcmp(ep->network, network))
+			return true;
+	return false;
+}
+
+/* The network whose containers live in the pool of this id; with gateway only if it is
+ * its own. */
+static const struct store_network *find_living(const struct desired *d, const char *id,
+					       const struct addr *gateway)
+{
+	for (const struct store_network *n = d->networks; n; n = n->hh.next) {
+		if (strcmp(n->space, IPAM_SPACE_LOCAL) != 0)
+			continue;
+		for (unsigned int i = 0; i < n->config.subnet_count; i++) {
+			const struct network_subnet *subnet = &n->config.subnets[i];
+			const struct ipam_place at = {.space = IPAM_SPACE_LOCAL,
+						      .pool = subnet->pool};
+
+			if ((!gateway || addr_equal(&subnet->gateway, gateway)) &&
+			    is_pool_id(id, &at) && has_joined(d, n->config.id))
+				return n;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * Docker removes no network that has containers. So this is the end of another one that
+ * was refused because it wanted the same subnet: its pool and its gateway are ours.
+ */
+int desired_pool_release(struct desired *d, const char *pool_id, struct err *e)
+{
+	const struct store_network *n = pool_id ? find_living(d, pool_id, NULL) : NULL;
+
+	if (n) {
+		log_info("released pool has containers, it stays pool=%s net=%.12s",
+			 pool_id, n->config.id);
+		return 0;
+	}
+	return ipam_pool_release(d->ipam, pool_id, e);
+}
+
 int desired_address_release(struct desired *d, const char *pool_id, const char *address,
 			    uint64_t now_ms, struct err *e)
 {
@@ -86,8 +131,11 @@ int desired_address_release(struct desired *d, const char *pool_id, const char *
 	struct ipam_place at;
 	struct addr a;
 
-	if (pool_id && address && addr_parse(address, &a) == 0)
+	if (pool_id && address && addr_parse(address, &a) == 0) {
+		if (find_living(d, pool_id, &a))
+			return 0;
 		ep = find_by_addr(d, &a);
+	}
 	if (ep && desired_find_place(d, ep, &a, &at) && is_pool_id(pool_id, &at)) {
 		log_info("released address is an endpoint's, it stays address=%s "
 			 "ep=%.12s",
@@ -179,16 +227,6 @@ static int drop_silent(struct desired *d, uint64_t now_ms, struct desired_swept 
 	return 0;
 }
 
-static bool has_address(void *ctx, const struct ipam_place *at)
-{
-	const struct desired *d = ctx;
-	const struct store_endpoint *ep = find_by_addr(d, &at->addr);
-	struct ipam_place own;
-
-	return ep && desired_find_place(d, ep, &at->addr, &own) &&
-	       !strcmp(own.space, at->space) && cidr_equal(&own.pool, &at->pool);
-}
-
 static bool has_pool(void *ctx, const char *space, const struct cidr *pool)
 {
 	const struct desired *d = ctx;
@@ -201,6 +239,19 @@ static bool has_pool(void *ctx, const char *space, const struct cidr *pool)
 				return true;
 	}
 	return false;
+}
+
+static bool has_address(void *ctx, const struct ipam_place *at)
+{
+	const struct desired *d = ctx;
+	const struct store_endpoint *ep = find_by_addr(d, &at->addr);
+	struct ipam_place own;
+
+	/* Another driver's pool: who lives there only Docker knows. */
+	if (!strcmp(at->space, IPAM_SPACE_LOCAL) && !has_pool(ctx, at->space, &at->pool))
+		return true;
+	return ep && desired_find_place(d, ep, &at->addr, &own) &&
+	       !strcmp(own.space, at->space) && cidr_equal(&own.pool, &at->pool);
 }
 
 bool desired_sweep_due(struct desired *d, uint64_t now_ms)

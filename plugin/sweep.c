@@ -51,6 +51,7 @@ static void remove_links(struct job *job)
 static int sweep_batch(struct desired *d, struct desired_swept *ret, struct err *e)
 {
 	int r = desired_batch_begin(d, e);
+	struct err end_err = {0};
 	int end;
 
 	if (r < 0)
@@ -58,7 +59,9 @@ static int sweep_batch(struct desired *d, struct desired_swept *ret, struct err 
 	r = desired_attempt_begin(d, e);
 	if (r == 0)
 		r = desired_attempt_end(d, desired_sweep(d, clock_ms(), ret, e), e);
-	end = desired_batch_end(d, r < 0 ? NULL : e);
+	end = desired_batch_end(d, &end_err);
+	if (r == 0 && end < 0)
+		*e = end_err;
 	return r < 0 ? r : end;
 }
 

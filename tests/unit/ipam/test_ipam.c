@@ -317,6 +317,9 @@ static const struct script replays[] = {
 	  {RELOAD},
 	  {ADDR, LOC "/10.0.0.0/24", "", "", "10.0.0.2/24"},
 	  {ADDR, LOC "/10.0.0.0/24", "10.0.0.2", "", "is taken", -EEXIST},
+	  /* without its pool before it is no replay */
+	  {ADDR, LOC "/10.0.0.0/24", "10.0.0.1", "", "is taken", -EEXIST},
+	  {POOL, LOC, "10.0.0.0/24", "", LOC "/10.0.0.0/24"},
 	  {ADDR, LOC "/10.0.0.0/24", "10.0.0.1", "", "10.0.0.1/24"},
 	  {RELOAD},
 	  {ADDR, LOC "/10.0.0.0/24", "10.0.0.1", "", "is taken", -EEXIST}}},

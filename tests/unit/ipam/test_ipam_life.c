@@ -650,8 +650,8 @@ static int model_explicit(struct model *md, int w, int host, int owner)
 		model_give(md, w, host, owner);
 		return 0;
 	}
-	if (l->pool != w ||
-	    (l->round == md->round && !is_global(w) && (!owner || owner != l->owner)))
+	if (l->pool != w || ((l->round == md->round || md->rounds[w] != md->round) &&
+			     !is_global(w) && (!owner || owner != l->owner)))
 		return -EEXIST;
 	if (l->round < md->round && owner)
 		l->owner = owner;

@@ -8,10 +8,12 @@
 
 #include "plugin/base/clock.h"
 
-#define NET	"net1"
-#define GATEWAY "10.1.0.1/24"
-#define POOL	"10.1.0.0/24"
-#define POOL_ID IPAM_SPACE_LOCAL "/" POOL
+#define NET	   "net1"
+#define GATEWAY	   "10.1.0.1/24"
+#define POOL	   "10.1.0.0/24"
+#define POOL_ID	   IPAM_SPACE_LOCAL "/" POOL
+#define FOREIGN	   "10.2.0.0/24" /* of a network that another driver has */
+#define FOREIGN_ID IPAM_SPACE_LOCAL "/" FOREIGN
 
 static uint64_t now_ms;
 
@@ -36,6 +38,20 @@ static int verb_release_anything(struct desired *d, void *arg, struct err *e)
 	const char *const *what = arg;
 
 	return desired_address_release(d, what[0], what[1], now_ms, e);
+}
+
+static int verb_pool_release(struct desired *d, void *arg, struct err *e)
+{
+	return desired_pool_release(d, arg, e);
+}
+
+static int verb_foreign_address(struct desired *d, void *arg, struct err *e)
+{
+	const struct ipam_address_request rq = {
+		.pool_id = FOREIGN_ID, .address = arg, .now_ms = now_ms};
+	struct cidr c;
+
+	return ipam_address_request(desired_ipam(d), &rq, &c, e);
 }
 
 static int verb_replay(struct desired *d, void *arg, struct err *e)
@@ -335,6 +351,55 @@ static void test_unconfirmed(void **state)
 	assert_int_equal(used(f), 3);
 }
 
+/* A network with the same subnet is refused, and Docker gives back what it got for it. */
+static void test_twin_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	begin(f);
+	start_container(f, "runs", "10.1.0.2");
+	assert_run(join(f, NET, "runs", "/ns/runs"));
+	assert_run(run(f, verb_replay, NULL));
+	assert_run(run(f, verb_pool, POOL));
+	assert_run(run(f, verb_address, "10.1.0.1"));
+	assert_int_equal(create_network(f, "twin", GATEWAY), -EEXIST);
+	assert_run(run(f, verb_release, "10.1.0.1"));
+	assert_run(run(f, verb_pool_release, POOL_ID));
+	assert_int_equal(used(f), 2);
+	assert_int_equal(run(f, verb_address, "10.1.0.1"), -EEXIST);
+	/* As it should be. */
+	assert_run(run(f, verb_leave, "runs"));
+	assert_run(run(f, verb_endpoint_delete, "runs"));
+	assert_run(run(f, verb_release, "10.1.0.2"));
+	assert_run(run(f, verb_release, "10.1.0.1"));
+	assert_int_equal(used(f), 0);
+	assert_run(run(f, verb_pool_release, POOL_ID));
+	assert_int_equal(used(f), -1);
+	assert_run(run(f, verb_pool_release, POOL_ID));
+	assert_run(run(f, verb_pool_release, NULL));
+}
+
+/* Who lives in another driver's pool we cannot know. */
+static void test_foreign_pool_stays(void **state)
+{
+	struct fixture *f = *state;
+
+	begin(f);
+	assert_run(run(f, verb_pool, FOREIGN));
+	assert_run(run(f, verb_foreign_address, "10.2.0.1"));
+	assert_run(run(f, verb_foreign_address, "10.2.0.2"));
+	for (int confirmed = 0; confirmed < 2; confirmed++) {
+		assert_run(run(f, verb_replay, NULL));
+		assert_run(run(f, verb_pool, POOL));
+		if (confirmed)
+			assert_run(run(f, verb_pool, FOREIGN));
+		wait_ms(DESIRED_SILENCE_MS + 2000);
+		assert_int_equal(sweep(f), 0);
+		assert_int_equal(used_of(f, FOREIGN_ID), 2);
+	}
+	assert_false(desired_sweep_due(f->d, now_ms));
+}
+
 /* --- */
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -351,6 +416,8 @@ int main(void)
 		TEST(test_late_release_before_endpoint),
 		TEST(test_other_releases),
 		TEST(test_unconfirmed),
+		TEST(test_twin_is_refused),
+		TEST(test_foreign_pool_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
