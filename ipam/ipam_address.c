@@ -300,6 +300,7 @@ int ipam_address_hold(struct ipam *m, const struct ipam_place *at, struct err *e
 {
 	struct ipam_address_request rq = {.owner = ""};
 	char text[ADDR_TEXT_SIZE];
+	struct ipam_pool *held_by = NULL; /* a sub-pool of the same prefix, perhaps */
 	struct ipam_pool *pool;
 	int r = ipam_refresh(m, e);
 
@@ -309,12 +310,12 @@ int ipam_address_hold(struct ipam *m, const struct ipam_place *at, struct err *e
 	if (!pool || pool_check_address(&pool->shape, &at->addr, NULL) < 0 ||
 	    ipam_is_held(pool->set, addrnum_get(&at->addr)))
 		return 0;
-	r = find_lease(m, pool->set, &at->addr, &pool, NULL);
+	r = find_lease(m, pool->set, &at->addr, &held_by, NULL);
 	if (r < 0 && r != -ENOENT)
 		return err_sys(e, r, "address %s", addr_format(&at->addr, text));
 	rq.address = addr_format(&at->addr, text);
 	rq.now_ms = m->now_ms;
-	return add_lease(m, pool, &rq, addrnum_get(&at->addr), e);
+	return add_lease(m, held_by ? held_by : pool, &rq, addrnum_get(&at->addr), e);
 }
 
 int ipam_address_drop(struct ipam *m, const struct ipam_place *at, uint64_t now_ms,
